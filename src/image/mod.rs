@@ -1,0 +1,1 @@
+//! Image references and registries, as the container runtimes read them.

@@ -1,0 +1,29 @@
+//! mirrorgate: a Kubernetes admission webhook that points pod images at a mirror.
+//!
+//! One admission request is a straight line; the only state it reads is the policy, once:
+//!
+//! ```text
+//! bytes ─► listener ─► router ─► Request ─► plan ─► decide ─► Reply ─► bytes
+//!           TLS         limits    parse      pure    pure      patch
+//! ```
+//!
+//! | module | is for |
+//! | --- | --- |
+//! | [`image`] | image references and registries, as the container runtimes read them |
+//! | [`yaml`] | YAML as Kubernetes reads it, every node with its place in the source |
+//! | [`policy`] | the policy document, and its compiled form that cannot be invalid |
+//! | [`review`] | what is done to a pod under a policy, and the patch and words for it |
+//! | [`cluster`] | the API server: the policy ConfigMap and the Events on it |
+//! | [`app`] | what a handler may see |
+//! | [`server`] | the API server's calls to us: listener, router, wire format, health, metrics |
+//! | [`serve`] | wires the edges, owns every task, readiness, the order of shutdown |
+//! | [`telemetry`] | the log subscriber and the name of every metric |
+//! | [`cli`] | one file a subcommand |
+//!
+//! Imports run one way: `image <- yaml <- policy <- review <- telemetry <- cluster <- app <- server <- serve <- cli <- main`.
+//! `image`, `yaml`, `policy` and `review` are pure: no clock, no file, no socket, no `async`.
+
+pub mod image;
+pub mod policy;
+pub mod review;
+pub mod yaml;

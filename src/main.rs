@@ -1,0 +1,3 @@
+//! The `mirrorgate` command: crypto provider, command line, run, exit code.
+
+fn main() {}

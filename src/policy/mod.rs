@@ -1,0 +1,1 @@
+//! The policy document, and its compiled form that cannot be invalid.
