@@ -1,0 +1,72 @@
+//! The log: one line an event on stderr, as text for a person or as JSON for a program.
+
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
+
+/// How a log line is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Format {
+    /// One line for a person, coloured on a terminal.
+    #[default]
+    Text,
+    /// One JSON object a line, the fields of the event beside `message`.
+    Json,
+}
+
+/// The least serious event that is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Level {
+    /// What stops something from working.
+    Error,
+    /// What somebody should look at.
+    Warn,
+    /// What happened, one line a review.
+    #[default]
+    Info,
+    /// Connections and what ended them.
+    Debug,
+    /// Everything.
+    Trace,
+}
+
+impl Level {
+    fn filter(self) -> LevelFilter {
+        match self {
+            Level::Error => LevelFilter::ERROR,
+            Level::Warn => LevelFilter::WARN,
+            Level::Info => LevelFilter::INFO,
+            Level::Debug => LevelFilter::DEBUG,
+            Level::Trace => LevelFilter::TRACE,
+        }
+    }
+}
+
+/// Starts the log of this process on stderr. A second call changes nothing.
+pub fn init_logging(format: Format, level: Level, colour: bool) {
+    // The crates below us say little that an operator can use; ours go as far as was asked.
+    let ours = level.filter();
+    let others = ours.min(if ours == LevelFilter::TRACE { LevelFilter::TRACE } else { LevelFilter::WARN });
+    let filter = EnvFilter::default()
+        .add_directive(others.into())
+        .add_directive(format!("mirrorgate={ours}").parse().unwrap_or_else(|_| ours.into()));
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+    // `try_init` fails when a log was started before, as in tests: that one goes on.
+    let _already_started = match format {
+        Format::Text => lines.with_ansi(colour).try_init(),
+        Format::Json => lines.json().flatten_event(true).with_current_span(false).with_span_list(false).try_init(),
+    };
+}
+
+/// Sends panics to the log instead of raw to stderr, so that a JSON log stays JSON.
+pub fn log_panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        let payload = panic.payload();
+        let text = payload
+            .downcast_ref::<&str>()
+            .copied()
+            .or_else(|| payload.downcast_ref::<String>().map(String::as_str))
+            .unwrap_or("no text");
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        tracing::error!(panic = text, place, "a bug in mirrorgate: a task panicked");
+    }));
+}

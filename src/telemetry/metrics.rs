@@ -1,0 +1,190 @@
+//! The name of every metric, and its labels: all of them from bounded sets (mode, operation, result, a mirror's name
+//! from the policy), never an image, a pod's namespace or a host that only a pod named.
+
+use std::sync::atomic::AtomicU64;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
+
+/// Seconds; a review takes tens of microseconds, its caller waits ten seconds at most.
+const DURATION_BUCKETS: [f64; 15] =
+    [0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0];
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct AdmissionLabels {
+    mode: &'static str,
+    operation: &'static str,
+    result: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ModeLabels {
+    mode: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ImageLabels {
+    mirror: String,
+    result: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct PolicyLabels {
+    generation: u64,
+    sha256: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct WatchLabels {
+    resource: &'static str,
+}
+
+/// Every metric of a running server. Cheap to update from any thread.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    requests: Family<AdmissionLabels, Counter>,
+    durations: Family<ModeLabels, Histogram, fn() -> Histogram>,
+    images: Family<ImageLabels, Counter>,
+    policy_info: Family<PolicyLabels, Gauge>,
+    policy_errors: Gauge,
+    certificate_expiry: Gauge<f64, AtomicU64>,
+    watch_up: Family<WatchLabels, Gauge>,
+}
+
+impl Metrics {
+    /// All metrics, at zero.
+    #[must_use]
+    pub fn new() -> Metrics {
+        let mut metrics = Metrics {
+            registry: Registry::with_prefix("mirrorgate"),
+            requests: Family::default(),
+            durations: Family::new_with_constructor(|| Histogram::new(DURATION_BUCKETS)),
+            images: Family::default(),
+            policy_info: Family::default(),
+            policy_errors: Gauge::default(),
+            certificate_expiry: Gauge::default(),
+            watch_up: Family::default(),
+        };
+        let registry = &mut metrics.registry;
+        registry.register("admission_requests", "Admission reviews answered", metrics.requests.clone());
+        registry.register("admission_duration_seconds", "Time to answer a review", metrics.durations.clone());
+        registry.register("images", "Images seen in reviews", metrics.images.clone());
+        registry.register("policy_info", "The policy in force", metrics.policy_info.clone());
+        registry.register(
+            "policy_errors",
+            "Faults in the newest policy document; 0 when it is in force",
+            metrics.policy_errors.clone(),
+        );
+        registry.register(
+            "certificate_expiry_timestamp_seconds",
+            "When the serving certificate ends, in Unix time",
+            metrics.certificate_expiry.clone(),
+        );
+        registry.register(
+            "watch_up",
+            "Whether the watch of a resource works (1) or runs on its last state (0)",
+            metrics.watch_up.clone(),
+        );
+        metrics
+    }
+
+    /// One review: its mode, operation and result, and the seconds it took. `result` is from a fixed set, such as
+    /// `allowed`, `patched`, `denied` or `error`.
+    pub fn admission(&self, mode: &'static str, operation: &'static str, result: &'static str, seconds: f64) {
+        self.requests.get_or_create(&AdmissionLabels { mode, operation, result }).inc();
+        self.durations.get_or_create(&ModeLabels { mode }).observe(seconds);
+    }
+
+    /// One image of a review; `mirror` is a name out of the policy, or empty where no mirror served it.
+    pub fn image(&self, mirror: &str, result: &'static str) {
+        self.images.get_or_create(&ImageLabels { mirror: mirror.to_owned(), result }).inc();
+    }
+
+    /// A policy is in force; the one before it is no longer shown.
+    pub fn policy_loaded(&self, generation: u64, sha256: &str) {
+        self.policy_info.clear();
+        self.policy_info.get_or_create(&PolicyLabels { generation, sha256: sha256.to_owned() }).set(1);
+        self.policy_errors.set(0);
+    }
+
+    /// The newest policy document has this many faults and is not in force.
+    pub fn policy_errors(&self, faults: usize) {
+        self.policy_errors.set(i64::try_from(faults).unwrap_or(i64::MAX));
+    }
+
+    /// When the serving certificate ends, in seconds of Unix time.
+    pub fn certificate_expiry(&self, unix_seconds: i64) {
+        // Exact up to 2^53 seconds.
+        self.certificate_expiry.set(unix_seconds as f64);
+    }
+
+    /// Whether the watch of `resource` is up, or down with its last state in force.
+    pub fn watch_up(&self, resource: &'static str, up: bool) {
+        self.watch_up.get_or_create(&WatchLabels { resource }).set(i64::from(up));
+    }
+
+    /// Everything in the OpenMetrics text format ([`Metrics::CONTENT_TYPE`]).
+    #[must_use]
+    pub fn encode(&self) -> String {
+        let mut text = String::new();
+        match prometheus_client::encoding::text::encode(&mut text, &self.registry) {
+            Ok(()) => text,
+            // Writing to a `String` does not fail.
+            Err(std::fmt::Error) => String::from("# EOF\n"),
+        }
+    }
+
+    /// The content type of [`Metrics::encode`].
+    pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+}
+
+impl Default for Metrics {
+    fn default() -> Metrics {
+        Metrics::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The names that people and dashboards hold on to.
+    #[test]
+    fn every_metric_has_the_name_of_the_interface() {
+        let metrics = Metrics::new();
+        metrics.admission("enforce", "CREATE", "patched", 0.00002);
+        metrics.image("harbor", "rewritten");
+        metrics.policy_loaded(1, "aa");
+        metrics.policy_loaded(2, "bb");
+        metrics.policy_errors(3);
+        metrics.certificate_expiry(1_800_000_000);
+        metrics.watch_up("configmaps", true);
+        let text = metrics.encode();
+        for line in [
+            "mirrorgate_admission_requests_total{mode=\"enforce\",operation=\"CREATE\",result=\"patched\"} 1",
+            "mirrorgate_admission_duration_seconds_bucket{le=\"0.00005\",mode=\"enforce\"} 1",
+            "mirrorgate_admission_duration_seconds_count{mode=\"enforce\"} 1",
+            "mirrorgate_images_total{mirror=\"harbor\",result=\"rewritten\"} 1",
+            "mirrorgate_policy_info{generation=\"2\",sha256=\"bb\"} 1",
+            "mirrorgate_policy_errors 3",
+            "mirrorgate_certificate_expiry_timestamp_seconds 1800000000.0",
+            "mirrorgate_watch_up{resource=\"configmaps\"} 1",
+        ] {
+            assert!(text.lines().any(|have| have == line), "{line} is not in\n{text}");
+        }
+        assert!(!text.contains("sha256=\"aa\""), "the old policy is still shown:\n{text}");
+    }
+
+    /// Older encoders wrote label values raw.
+    #[test]
+    fn a_mirror_name_cannot_break_the_format() {
+        let metrics = Metrics::new();
+        metrics.image("a\"b\\c\nd", "rewritten");
+        assert!(metrics.encode().contains(r#"mirror="a\"b\\c\nd""#), "{}", metrics.encode());
+    }
+}

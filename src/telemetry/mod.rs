@@ -1,0 +1,9 @@
+//! What is seen of a running server from outside: log, metrics, readiness. It decides nothing.
+
+mod log;
+mod metrics;
+mod readiness;
+
+pub use log::{Format, Level, init_logging, log_panics};
+pub use metrics::Metrics;
+pub use readiness::Readiness;

@@ -1,0 +1,90 @@
+//! Whether this process can serve, as a value that names what is missing. It is set by the tasks that own the parts
+//! and read by `/readyz`.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// The parts that must be there before the first call, and a remark on each.
+#[derive(Debug)]
+pub struct Readiness {
+    parts: Mutex<BTreeMap<&'static str, Part>>,
+}
+
+#[derive(Debug)]
+struct Part {
+    /// `Err` says what is missing.
+    state: Result<(), String>,
+    /// Shown beside the state, without failing it: "the API server is away since ...".
+    remark: Option<String>,
+}
+
+impl Readiness {
+    /// Not ready until each of `parts` was set.
+    #[must_use]
+    pub fn new(parts: &[&'static str]) -> Readiness {
+        let part = |name: &&'static str| (*name, Part { state: Err("not there yet".to_owned()), remark: None });
+        Readiness { parts: Mutex::new(parts.iter().map(part).collect()) }
+    }
+
+    /// `part` is there, or is missing for the reason given. A part that was not listed joins the list.
+    pub fn set(&self, part: &'static str, state: Result<(), String>) {
+        let remark = |parts: &mut BTreeMap<_, Part>| parts.remove(part).and_then(|part| part.remark);
+        let mut parts = self.parts();
+        let remark = remark(&mut parts);
+        parts.insert(part, Part { state, remark });
+    }
+
+    /// Says something of `part` that does not make it less ready, or takes that back.
+    pub fn remark(&self, part: &'static str, remark: Option<String>) {
+        if let Some(part) = self.parts().get_mut(part) {
+            part.remark = remark;
+        }
+    }
+
+    /// Whether every part is there.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.parts().values().all(|part| part.state.is_ok())
+    }
+
+    /// One line a part: `[+] policy` or `[-] policy: what is missing`, and the verdict last.
+    #[must_use]
+    pub fn report(&self) -> String {
+        let mut text = String::new();
+        for (name, part) in self.parts().iter() {
+            let remark = part.remark.as_ref().map(|remark| format!(" ({remark})")).unwrap_or_default();
+            // Writing to a `String` does not fail.
+            let _ = match &part.state {
+                Ok(()) => writeln!(text, "[+] {name}{remark}"),
+                Err(missing) => writeln!(text, "[-] {name}: {missing}{remark}"),
+            };
+        }
+        text.push_str(if self.is_ready() { "ready\n" } else { "not ready\n" });
+        text
+    }
+
+    fn parts(&self) -> MutexGuard<'_, BTreeMap<&'static str, Part>> {
+        // The map is whole after every statement: a panic elsewhere does not spoil it.
+        self.parts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Trap 22: ready only when everything is there, and what is missing has a name.
+    #[test]
+    fn trap_22_readiness_names_what_is_missing() {
+        let readiness = Readiness::new(&["policy", "certificate"]);
+        assert!(!readiness.is_ready());
+        readiness.set("certificate", Ok(()));
+        readiness.set("policy", Err("line 3: no such key".to_owned()));
+        assert_eq!(readiness.report(), "[+] certificate\n[-] policy: line 3: no such key\nnot ready\n");
+        readiness.set("policy", Ok(()));
+        readiness.remark("policy", Some("the API server is away".to_owned()));
+        assert!(readiness.is_ready());
+        assert_eq!(readiness.report(), "[+] certificate\n[+] policy (the API server is away)\nready\n");
+    }
+}
