@@ -1,3 +1,17 @@
 //! The `mirrorgate` command: crypto provider, command line, run, exit code.
 
-fn main() {}
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    // Fails only when one is installed already, and nothing ran before this line.
+    let _installed = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    match mirrorgate::cli::run(mirrorgate::cli::Cli::parse()) {
+        Ok(code) => code,
+        Err(error) => {
+            anstream::eprintln!("error: {error:#}");
+            ExitCode::from(2)
+        }
+    }
+}
