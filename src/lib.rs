@@ -27,5 +27,6 @@ pub mod cli;
 pub mod image;
 pub mod policy;
 pub mod review;
+pub mod server;
 pub mod telemetry;
 pub mod yaml;

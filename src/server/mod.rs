@@ -1,0 +1,22 @@
+//! The API server's calls to us.
+//!
+//! ```text
+//! listener ─► connection ─► router ─► app
+//!  TLS         deadlines     limits
+//! ```
+//!
+//! What a review says is decided behind `App`; here a call is accepted, bounded in bytes and time, and
+//! answered by the contract of `admission.k8s.io/v1`.
+
+mod activity;
+mod certificate;
+mod connection;
+mod duration;
+mod health;
+mod listener;
+
+pub use certificate::{Certificate, CertificateError, CertificateSource, READINESS as CERTIFICATE_READINESS};
+pub use connection::Stage;
+pub use duration::{InvalidDuration, parse_duration};
+pub use health::health_router;
+pub use listener::serve_connections;
