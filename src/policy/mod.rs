@@ -1,1 +1,242 @@
 //! The policy document, and its compiled form that cannot be invalid.
+//!
+//! [`Policy::read`] takes the text of a document and gives a [`Policy`], or every fault of it at once, each with its
+//! place and the way to mend it. [`Policy::route`] then says which rule an image meets, and [`Mirror::rewrite`] what it
+//! becomes. Deciding costs the same with ten hosts and with ten thousand: exact hosts are in a hash map, suffixes are
+//! looked up label by label, globs are compiled once.
+//!
+//! Not here: the pod, and what is done to it (`review`); where the document comes from (`cluster`, `serve`).
+
+use std::collections::{HashMap, HashSet};
+
+mod compile;
+mod document;
+mod endpoint;
+mod fault;
+mod globs;
+mod hosts;
+mod mirror;
+mod read;
+mod template;
+
+pub use fault::{Fault, Faults, Related, Severity};
+pub use hosts::{HostPattern, InvalidPattern};
+pub use mirror::{InvalidResult, Mirror};
+
+use crate::image::Reference;
+use crate::yaml::{self, Limits, Span, Value};
+use fault::Collector;
+
+/// How many bytes a document may have: 1 MiB, which is what a ConfigMap can hold.
+pub const MAX_SOURCE: usize = 1024 * 1024;
+
+/// A valid policy, ready to decide. Immutable; only [`Policy::read`] makes one.
+#[derive(Clone, Debug)]
+pub struct Policy {
+    /// In the order of the document.
+    mirrors: Vec<Mirror>,
+    /// The hosts that are rewritten, with the places of their mirrors in `mirrors`, in the order of the document.
+    sources: hosts::HostIndex<Vec<usize>>,
+    /// From each endpoint's registry to the place of its first mirror.
+    endpoints: HashMap<String, usize>,
+    ignored: Ignored,
+}
+
+/// What is left alone (M10).
+#[derive(Clone, Debug, Default)]
+struct Ignored {
+    /// As authors write them.
+    images: HashSet<String>,
+    image_globs: globs::ImageGlobs,
+    registries: hosts::HostIndex<()>,
+    /// `group/Kind`, or `Kind` of the core group.
+    owner_kinds: HashSet<String>,
+}
+
+/// A policy, and what somebody should look at although it is valid.
+#[derive(Clone, Debug)]
+pub struct Compiled {
+    /// The policy.
+    pub policy: Policy,
+    /// In the order of the document; all of [`Severity::Warning`].
+    pub warnings: Vec<Fault>,
+}
+
+/// The rule that an image meets, and what follows.
+#[derive(Clone, Copy, Debug)]
+pub enum Route<'p> {
+    /// A glob of `ignore.images` matches (M10): left alone entirely.
+    IgnoredImage {
+        /// The glob, as the policy writes it.
+        pattern: &'p str,
+    },
+    /// `ignore.registries` lists the host (M10): not rewritten.
+    IgnoredRegistry {
+        /// The best of the matching patterns.
+        pattern: &'p HostPattern,
+    },
+    /// The image is at a mirror's endpoint already (M5): never rewritten.
+    Endpoint {
+        /// The first mirror with this endpoint.
+        mirror: &'p Mirror,
+    },
+    /// No mirror lists the host (M2).
+    Unlisted,
+    /// Mirrors list the host, and none serves this image (M3, M7).
+    NotServed {
+        /// The best of the matching patterns.
+        pattern: &'p HostPattern,
+        /// The first mirror that lists it.
+        mirror: &'p Mirror,
+        /// Why this one does not serve the image.
+        why: NotServedReason<'p>,
+    },
+    /// The mirror to take (M4): see [`Mirror::rewrite`].
+    Mirrored {
+        /// The best of the matching patterns.
+        pattern: &'p HostPattern,
+        /// The first mirror under it that serves the image.
+        mirror: &'p Mirror,
+    },
+}
+
+/// Why a mirror does not serve an image of a host that it lists.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotServedReason<'p> {
+    /// No `repositories.include` glob matches.
+    RepositoryNotIncluded,
+    /// A `repositories.exclude` glob matches.
+    RepositoryExcluded {
+        /// The glob, as the policy writes it.
+        glob: &'p str,
+    },
+    /// `pullFromMirror: digest-only`, and the reference has no digest.
+    DigestOnly,
+    /// `pullFromMirror: tag-only`, and the reference has a digest.
+    TagOnly,
+}
+
+impl std::fmt::Display for NotServedReason<'_> {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::RepositoryNotIncluded => formatter.write_str("no `repositories.include` glob matches"),
+            Self::RepositoryExcluded { glob } => write!(formatter, "`repositories.exclude` lists `{glob}`"),
+            Self::DigestOnly => formatter.write_str("`pullFromMirror: digest-only`, and it has no digest"),
+            Self::TagOnly => formatter.write_str("`pullFromMirror: tag-only`, and it has a digest"),
+        }
+    }
+}
+
+impl Policy {
+    /// Reads and compiles a document.
+    ///
+    /// # Errors
+    /// Every fault of the document at once, its warnings among them, in the order of the document.
+    pub fn read(source: &str) -> Result<Compiled, Faults> {
+        let start = Span { start: 0, end: 0 };
+        if source.len() > MAX_SOURCE {
+            let mut faults = Collector::new("");
+            let message = format!("the document has {} bytes, and may have {MAX_SOURCE}", source.len());
+            faults.error("", start, message).help("write fewer hosts, or use `*.suffix` patterns");
+            return Err(Faults(faults.into_faults()));
+        }
+        let mut faults = Collector::new(source);
+        let policy = match yaml::parse_documents(source, Limits::POLICY) {
+            Ok(documents) => of_documents(&documents, &mut faults),
+            Err(error) => {
+                let span = Span { start: error.offset, end: error.offset + 1 };
+                faults.error("", span, error.message).help("mend the YAML; nothing else was checked");
+                None
+            }
+        };
+        match policy {
+            Some(policy) if faults.is_clean() => Ok(Compiled { policy, warnings: faults.into_faults() }),
+            _ => Err(Faults(faults.into_faults())),
+        }
+    }
+
+    /// Whether `ignore.images` lists this very text (M10). Ask before parsing: the text need not be a reference.
+    pub fn ignores_text(&self, image: &str) -> bool {
+        self.ignored.images.contains(image)
+    }
+
+    /// Whether `ignore.ownerKinds` lists the kind (M10). `api_version` is as in an owner reference: `apps/v1`, `v1`.
+    pub fn ignores_owner(&self, api_version: &str, kind: &str) -> bool {
+        let group = api_version.split_once('/').map_or("", |(group, _)| group);
+        self.ignored.owner_kinds.iter().any(|listed| match listed.split_once('/') {
+            Some((listed_group, listed_kind)) => listed_group == group && listed_kind == kind,
+            None => group.is_empty() && listed == kind,
+        })
+    }
+
+    /// The rule that `reference` meets (M1-M5, M7, M10).
+    ///
+    /// `ignore.images` goes first, then endpoints, `ignore.registries`, and the mirrors of the best host pattern.
+    pub fn route<'p>(&'p self, reference: &Reference<'_>) -> Route<'p> {
+        let host = hosts::lower_case(reference.host());
+        if let Some(pattern) = self.ignored.image_globs.matching(&host, &reference.repository()) {
+            return Route::IgnoredImage { pattern };
+        }
+        if let Some(&first) = self.endpoints.get(&*host) {
+            return Route::Endpoint { mirror: &self.mirrors[first] };
+        }
+        if let Some((pattern, ())) = self.ignored.registries.best(&host) {
+            return Route::IgnoredRegistry { pattern };
+        }
+        let Some((pattern, alternatives)) = self.sources.best(&host) else { return Route::Unlisted };
+        let mut first_refusal = None;
+        for &at in alternatives {
+            let mirror = &self.mirrors[at];
+            match mirror.serves(reference) {
+                Ok(()) => return Route::Mirrored { pattern, mirror },
+                Err(why) => first_refusal = first_refusal.or(Some((mirror, why))),
+            }
+        }
+        match first_refusal {
+            Some((mirror, why)) => Route::NotServed { pattern, mirror, why },
+            None => Route::Unlisted,
+        }
+    }
+
+    /// The mirrors, in the order of the document.
+    pub fn mirrors(&self) -> impl Iterator<Item = &Mirror> {
+        self.mirrors.iter()
+    }
+
+    /// A policy without mirrors.
+    fn of_ignored(ignored: Ignored) -> Policy {
+        Policy { mirrors: Vec::new(), sources: hosts::HostIndex::default(), endpoints: HashMap::new(), ignored }
+    }
+
+    /// The JSON Schema of the document.
+    pub fn schema() -> serde_json::Value {
+        schemars::schema_for!(document::Document).to_value()
+    }
+}
+
+/// The policy of the only document of a source that says anything.
+fn of_documents(documents: &[yaml::Node], faults: &mut Collector<'_>) -> Option<Policy> {
+    let mut documents = documents.iter().filter(|document| !matches!(document.value, Value::Null));
+    let Some(document) = documents.next() else {
+        faults
+            .error("", Span { start: 0, end: faults.source().len() }, "the document is empty")
+            .help(format!("write at least `apiVersion: {}` and `kind: {}`", document::API_VERSION, document::KIND));
+        return None;
+    };
+    if let Some(second) = documents.next() {
+        faults
+            .error("", second.span, "a second document, of which nothing would be obeyed")
+            .help("join both into one, or take out what is behind `---`")
+            .related(document.span, "the first document");
+    }
+    if let Some(kind) = document.field("kind")
+        && matches!(&kind.value, Value::String(text) if text == "ConfigMap")
+    {
+        faults
+            .error("kind", kind.span, "this is a ConfigMap, not the policy in it")
+            .help("give the text of its key `policy.yaml`");
+        return None;
+    }
+    let document = read::document(document, faults);
+    Some(compile::policy(&document, faults))
+}

@@ -1,0 +1,119 @@
+//! A mirror: which references it serves, and what they are called there (M3, M6, M7).
+
+use super::document::PullFromMirror;
+use super::endpoint::Endpoint;
+use super::globs::RepositoryGlobs;
+use super::template::Template;
+use super::NotServedReason;
+use crate::image::{Escaped, Reference, Registry};
+
+/// A `registryMirrors` entry, compiled.
+#[derive(Clone, Debug)]
+pub struct Mirror {
+    name: String,
+    endpoint: Endpoint,
+    /// The endpoint's host and path prefix, with a `/` behind each.
+    base: String,
+    template: Template,
+    repositories: RepositoryGlobs,
+    pulls: PullFromMirror,
+}
+
+impl Mirror {
+    pub(super) fn new(
+        name: String,
+        endpoint: Endpoint,
+        template: Template,
+        repositories: RepositoryGlobs,
+        pulls: PullFromMirror,
+    ) -> Self {
+        let mut base = format!("{}/", endpoint.registry.as_str());
+        if !endpoint.prefix.is_empty() {
+            base.push_str(&endpoint.prefix);
+            base.push('/');
+        }
+        Self { name, endpoint, base, template, repositories, pulls }
+    }
+
+    /// The name, unique in the policy; for metrics and messages.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The registry that is pulled from.
+    pub fn endpoint(&self) -> &Registry {
+        &self.endpoint.registry
+    }
+
+    /// What goes in front of every repository at the endpoint, without `/` at either end; often empty.
+    pub fn path_prefix(&self) -> &str {
+        &self.endpoint.prefix
+    }
+
+    /// Whether the endpoint speaks HTTP without TLS (T6).
+    pub fn plain_http(&self) -> bool {
+        self.endpoint.plain_http
+    }
+
+    /// Whether the mirror may serve this reference (M3, M7), else why not. Hosts are not looked at.
+    pub fn serves(&self, reference: &Reference<'_>) -> Result<(), NotServedReason<'_>> {
+        match (self.pulls, reference.digest()) {
+            (PullFromMirror::DigestOnly, None) => return Err(NotServedReason::DigestOnly),
+            (PullFromMirror::TagOnly, Some(_)) => return Err(NotServedReason::TagOnly),
+            _ => {}
+        }
+        self.repositories.serves(&reference.repository())
+    }
+
+    /// What the reference is called at this mirror (M6): `endpoint/prefix/template`, with the tag and the digest of
+    /// the original and no tag that it did not have.
+    ///
+    /// Fails where that is no valid reference, or one that would be read as something else.
+    pub fn rewrite(&self, reference: &Reference<'_>) -> Result<String, InvalidResult> {
+        let host = reference.host();
+        let repository = reference.repository();
+        let (tag, digest) = (reference.tag(), reference.digest());
+        let mut result = String::with_capacity(
+            self.base.len() + host.len() + repository.len() + tag.map_or(0, str::len) + digest.map_or(0, str::len) + 32,
+        );
+        result.push_str(&self.base);
+        self.template.write(&mut result, host, &repository);
+        let name_len = result.len();
+        for (sign, part) in [(':', tag), ('@', digest)] {
+            if let Some(part) = part {
+                result.push(sign);
+                result.push_str(part);
+            }
+        }
+
+        let endpoint = self.endpoint.registry.as_str();
+        let reason = match Reference::parse(&result) {
+            Err(error) => error.to_string(),
+            Ok(read) => {
+                let meant = &result[endpoint.len() + 1..name_len];
+                if read.host() == endpoint && read.repository() == meant && read.tag() == tag && read.digest() == digest
+                {
+                    return Ok(result);
+                }
+                format!("it would be read as {}", Escaped::new(&read.to_string()))
+            }
+        };
+        Err(InvalidResult { mirror: self.name.clone(), result, reason })
+    }
+}
+
+/// A rewrite that would have made no valid reference (M6).
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("mirror `{}` cannot serve it: its name there would be `{}`: {reason}", Escaped::new(mirror), Escaped::cut(result, 400))]
+pub struct InvalidResult {
+    mirror: String,
+    result: String,
+    reason: String,
+}
+
+impl InvalidResult {
+    /// The name of the mirror.
+    pub fn mirror(&self) -> &str {
+        &self.mirror
+    }
+}
