@@ -58,9 +58,9 @@ fn names(entries: &[RegistryMirror], faults: &mut Collector<'_>) {
         let Some(name) = &entry.name else { continue };
         let path = format!("registryMirrors[{index}].name");
         if !is_name(&name.value) {
-            faults
-                .error(&path, name.span, format!("{} is no name of a mirror", quoted(&name.value)))
-                .help("a name has 1 to 63 letters, digits, `-`, `_` and `.`, and begins and ends with a letter or digit");
+            faults.error(&path, name.span, format!("{} is no name of a mirror", quoted(&name.value))).help(
+                "a name has 1 to 63 letters, digits, `-`, `_` and `.`, and begins and ends with a letter or digit",
+            );
         }
         let first = *first_places.entry(&name.value).or_insert(name.span);
         if first != name.span {
@@ -185,9 +185,7 @@ fn host_patterns(path: &str, list: &Texts, faults: &mut Collector<'_>) -> Vec<In
         match HostPattern::parse(item.value) {
             Ok(value) => patterns.push(Indexed { index: item.index, value, span: item.span }),
             Err(invalid) => {
-                faults
-                    .error(format!("{path}[{}]", item.index), item.span, invalid.to_string())
-                    .help(invalid.help());
+                faults.error(format!("{path}[{}]", item.index), item.span, invalid.to_string()).help(invalid.help());
             }
         }
     }
@@ -206,7 +204,11 @@ fn once_each<'l>(path: &str, list: &'l Texts, faults: &mut Collector<'_>) -> Vec
         } else {
             let line = faults.line(first);
             faults
-                .error(format!("{path}[{index}]"), *span, format!("{} is listed twice, first on line {line}", quoted(value)))
+                .error(
+                    format!("{path}[{index}]"),
+                    *span,
+                    format!("{} is listed twice, first on line {line}", quoted(value)),
+                )
                 .help("leave one of them out")
                 .related(first, "first here");
         }
@@ -361,7 +363,9 @@ fn ignored_images(list: &Texts, faults: &mut Collector<'_>) -> (HashSet<String>,
         }
     }
     let globs = ImageGlobs::new(globs).unwrap_or_else(|error| {
-        faults.error(path, list.span, format!("the globs do not compile together: {error}")).help("write fewer of them");
+        faults
+            .error(path, list.span, format!("the globs do not compile together: {error}"))
+            .help("write fewer of them");
         ImageGlobs::default()
     });
     (exact, globs)
@@ -388,7 +392,8 @@ fn owner_kind_mend(text: &str) -> Option<String> {
 }
 
 fn is_kind(text: &str) -> bool {
-    text.starts_with(|letter: char| letter.is_ascii_uppercase()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric())
+    text.starts_with(|letter: char| letter.is_ascii_uppercase())
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric())
 }
 
 /// A DNS name in lower case.

@@ -1,4 +1,4 @@
-//! The policy document as it is written, and the source of its JSON Schema. No behaviour.
+//! The policy document as it is written, and the source of its JSON Schema. It checks nothing.
 //!
 //! Every value knows its place. What is absent, or was unreadable and is a fault already, is `None`, so that the checks
 //! of `compile.rs` run over all that could be read. The doc comments are the schema's descriptions.
@@ -46,7 +46,11 @@ pub(super) struct Document {
 #[schemars(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct RegistryMirror {
     /// A unique name, for metrics and messages: letters, digits, `-`, `_` and `.`, at most 63.
-    #[schemars(with = "String", length(min = 1, max = 63), regex(pattern = r"^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$"))]
+    #[schemars(
+        with = "String",
+        length(min = 1, max = 63),
+        regex(pattern = r"^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$")
+    )]
     pub(super) name: Option<Spanned<String>>,
     /// The mirror's URL: `https://host[:port]`, then the path that goes in front of every repository. A `/v2` behind
     /// the host is optional. An image of this registry is never rewritten.
@@ -112,4 +116,72 @@ pub(super) struct Ignore {
     /// images with their own.
     #[schemars(default, with = "Vec<String>")]
     pub(super) owner_kinds: Option<Texts>,
+}
+
+/// Takes the line ends of the doc comments out of the descriptions.
+pub(super) fn join_lines(schema: &mut serde_json::Value) {
+    match schema {
+        serde_json::Value::Object(entries) => {
+            for (key, value) in entries {
+                match value {
+                    serde_json::Value::String(text) if key == "description" => *text = text.replace('\n', " "),
+                    _ => join_lines(value),
+                }
+            }
+        }
+        serde_json::Value::Array(items) => items.iter_mut().for_each(join_lines),
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::super::Policy;
+    use super::super::read::{KEYS, PULL_FROM_MIRROR};
+
+    /// The keys that the schema gives the mapping of this name, and those of them that must be there.
+    fn keys(name: &str) -> (BTreeSet<String>, BTreeSet<String>) {
+        let schema = Policy::schema();
+        let mapping = if name == "Policy" { &schema } else { &schema["$defs"][name] };
+        assert_eq!(mapping["additionalProperties"], false, "{name}");
+        let properties = mapping["properties"].as_object().unwrap().keys().cloned().collect();
+        let required = mapping["required"].as_array().into_iter().flatten();
+        (properties, required.map(|key| key.as_str().unwrap().to_owned()).collect())
+    }
+
+    #[test]
+    fn the_schema_and_the_reader_know_the_same_keys() {
+        for (name, read) in KEYS {
+            assert_eq!(keys(name).0, read.iter().map(|key| key.to_string()).collect(), "{name}");
+        }
+        let schema = Policy::schema();
+        let mappings = schema["$defs"].as_object().unwrap().iter().filter(|(_, value)| value["type"] == "object");
+        let mut names: Vec<&str> = mappings.map(|(name, _)| name.as_str()).collect();
+        names.push("Policy");
+        assert_eq!(names.len(), KEYS.len(), "{names:?}");
+    }
+
+    #[test]
+    fn the_schema_and_the_reader_know_the_same_required_keys() {
+        for (name, source) in [("Policy", "{x: 1}"), ("RegistryMirror", "registryMirrors: [{}]")] {
+            let faults = Policy::read(source).unwrap_err();
+            let place = if name == "Policy" { "" } else { "registryMirrors[0]" };
+            let missing = faults.0.iter().filter(|fault| fault.path == place);
+            let missing = missing.filter_map(|fault| fault.message.split('`').nth(1).map(str::to_owned)).collect();
+            assert_eq!(keys(name).1, missing, "{name}");
+        }
+        for name in ["Repositories", "Ignore"] {
+            assert!(keys(name).1.is_empty(), "{name}");
+        }
+    }
+
+    #[test]
+    fn the_schema_and_the_reader_know_the_same_values() {
+        let schema = Policy::schema();
+        let values = schema["$defs"]["PullFromMirror"]["oneOf"].as_array().unwrap();
+        let values: Vec<&str> = values.iter().map(|value| value["const"].as_str().unwrap()).collect();
+        assert_eq!(values, PULL_FROM_MIRROR.map(|(name, _)| name));
+    }
 }

@@ -24,7 +24,7 @@ impl Endpoint {
         } else {
             return Err(InvalidEndpoint::Scheme { text: text.to_owned() });
         };
-        for (sign, part) in [('?', "a query"), ('#', "a fragment"), ('@', "a user name or password")] {
+        for (sign, part) in [('?', "query"), ('#', "fragment"), ('@', "user name or password")] {
             if rest.contains(sign) {
                 return Err(InvalidEndpoint::Part { part });
             }
@@ -33,8 +33,11 @@ impl Endpoint {
         if host.is_empty() {
             return Err(InvalidEndpoint::NoHost);
         }
-        let registry = canonical_registry(host)
-            .map_err(|kind| InvalidEndpoint::Host { host: host.to_owned(), plain_http, kind })?;
+        let registry = canonical_registry(host).map_err(|kind| InvalidEndpoint::Host {
+            host: host.to_owned(),
+            plain_http,
+            kind,
+        })?;
         let path = path.strip_suffix('/').unwrap_or(path);
         let prefix = match path.strip_prefix("v2") {
             Some("") => "",

@@ -107,7 +107,11 @@ pub(super) fn image_glob(text: &str) -> Result<Glob, InvalidGlob> {
         return Err(InvalidGlob::OneComponent { repository: repository.to_owned() });
     }
     // The brackets of an IPv6 address are no character class.
-    let escaped = if is_address { host.replace('[', "\u{0}").replace(']', "[]]").replace('\u{0}', "[[]") } else { host.to_owned() };
+    let escaped = if is_address {
+        host.replace('[', "\u{0}").replace(']', "[]]").replace('\u{0}', "[[]")
+    } else {
+        host.to_owned()
+    };
     compile(&format!("{escaped}/{repository}"))
 }
 

@@ -1,10 +1,10 @@
 //! A mirror: which references it serves, and what they are called there (M3, M6, M7).
 
+use super::NotServedReason;
 use super::document::PullFromMirror;
 use super::endpoint::Endpoint;
 use super::globs::RepositoryGlobs;
 use super::template::Template;
-use super::NotServedReason;
 use crate::image::{Escaped, Reference, Registry};
 
 /// A `registryMirrors` entry, compiled.
@@ -104,7 +104,11 @@ impl Mirror {
 
 /// A rewrite that would have made no valid reference (M6).
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("mirror `{}` cannot serve it: its name there would be `{}`: {reason}", Escaped::new(mirror), Escaped::cut(result, 400))]
+#[error(
+    "mirror `{}` cannot serve it: its name there would be `{}`: {reason}",
+    Escaped::new(mirror),
+    Escaped::cut(result, 400)
+)]
 pub struct InvalidResult {
     mirror: String,
     result: String,

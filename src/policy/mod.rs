@@ -210,7 +210,9 @@ impl Policy {
 
     /// The JSON Schema of the document.
     pub fn schema() -> serde_json::Value {
-        schemars::schema_for!(document::Document).to_value()
+        let mut schema = schemars::schema_for!(document::Document).to_value();
+        document::join_lines(&mut schema);
+        schema
     }
 }
 
@@ -218,9 +220,11 @@ impl Policy {
 fn of_documents(documents: &[yaml::Node], faults: &mut Collector<'_>) -> Option<Policy> {
     let mut documents = documents.iter().filter(|document| !matches!(document.value, Value::Null));
     let Some(document) = documents.next() else {
-        faults
-            .error("", Span { start: 0, end: faults.source().len() }, "the document is empty")
-            .help(format!("write at least `apiVersion: {}` and `kind: {}`", document::API_VERSION, document::KIND));
+        faults.error("", Span { start: 0, end: faults.source().len() }, "the document is empty").help(format!(
+            "write at least `apiVersion: {}` and `kind: {}`",
+            document::API_VERSION,
+            document::KIND
+        ));
         return None;
     };
     if let Some(second) = documents.next() {

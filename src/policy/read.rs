@@ -11,12 +11,8 @@ use crate::image::Escaped;
 use crate::yaml::{Entry, Node, Span, Value};
 
 /// The keys of each mapping of the document, by the name of its Rust type.
-pub(super) const KEYS: &[(&str, &[&str])] = &[
-    ("Policy", ROOT),
-    ("RegistryMirror", REGISTRY_MIRROR),
-    ("Repositories", REPOSITORIES),
-    ("Ignore", IGNORE),
-];
+pub(super) const KEYS: &[(&str, &[&str])] =
+    &[("Policy", ROOT), ("RegistryMirror", REGISTRY_MIRROR), ("Repositories", REPOSITORIES), ("Ignore", IGNORE)];
 const ROOT: &[&str] = &["apiVersion", "kind", "registryMirrors", "ignore"];
 const REGISTRY_MIRROR: &[&str] =
     &["name", "endpoint", "hosts", "repositories", "pathTemplate", "pullFromMirror", "plainHTTP"];
@@ -24,8 +20,8 @@ const REPOSITORIES: &[&str] = &["include", "exclude"];
 const IGNORE: &[&str] = &["images", "registries", "ownerKinds"];
 
 /// The values of `pullFromMirror`.
-pub(super) const PULL_FROM_MIRROR: &[(&str, PullFromMirror)] =
-    &[("all", PullFromMirror::All), ("digest-only", PullFromMirror::DigestOnly), ("tag-only", PullFromMirror::TagOnly)];
+pub(super) const PULL_FROM_MIRROR: [(&str, PullFromMirror); 3] =
+    [("all", PullFromMirror::All), ("digest-only", PullFromMirror::DigestOnly), ("tag-only", PullFromMirror::TagOnly)];
 
 /// Reads the document at `root`.
 pub(super) fn document(root: &Node, faults: &mut Collector<'_>) -> Document {
@@ -105,9 +101,11 @@ impl Reader<'_, '_> {
         let known = PULL_FROM_MIRROR.iter().find(|(name, _)| *name == text.value);
         if known.is_none() {
             let names: Vec<_> = PULL_FROM_MIRROR.iter().map(|(name, _)| *name).collect();
-            self.faults
-                .error(path, node.span, format!("{} is no value of this key", quoted(&text.value)))
-                .help(mend(&text.value, &names, "values"));
+            self.faults.error(path, node.span, format!("{} is no value of this key", quoted(&text.value))).help(mend(
+                &text.value,
+                &names,
+                "values",
+            ));
         }
         known.map(|&(_, value)| Spanned { value, span: node.span })
     }
@@ -173,7 +171,9 @@ impl Reader<'_, '_> {
         }
         let written = node.span.slice(self.faults.source());
         let help = match &node.value {
-            Value::Bool(_) | Value::Number(_) => format!("put it in quotes: `\"{}\"`", quoted(written).trim_matches('`')),
+            Value::Bool(_) | Value::Number(_) => {
+                format!("put it in quotes: `\"{}\"`", quoted(written).trim_matches('`'))
+            }
             _ => "write one text".to_owned(),
         };
         self.wrong_type(node, path, "a string", &help);

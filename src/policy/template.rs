@@ -98,9 +98,8 @@ pub(super) fn is_component(text: &str) -> bool {
     let ends_well = bytes.first().copied().is_some_and(is_word) && bytes.last().copied().is_some_and(is_word);
     let mut separators = text.split(|letter: char| letter.is_ascii_lowercase() || letter.is_ascii_digit());
     ends_well
-        && separators.all(|between| {
-            matches!(between, "" | "." | "_" | "__") || between.bytes().all(|byte| byte == b'-')
-        })
+        && separators
+            .all(|between| matches!(between, "" | "." | "_" | "__") || between.bytes().all(|byte| byte == b'-'))
 }
 
 /// A text that is no template.

@@ -1,0 +1,3 @@
+//! The tests of the library and of the command, in one binary.
+
+mod policy;

@@ -1,0 +1,1186 @@
+//! The policy: what it decides (M rules), and every fault of a document with its place, message and mend.
+
+use mirrorgate::image::Reference;
+use mirrorgate::policy::{Compiled, NotServedReason, Policy, Route};
+
+const EXAMPLE: &str = include_str!("../../examples/policy.yaml");
+const HEAD: &str = "apiVersion: mirrorgate.dev/v1alpha1\nkind: Policy\n";
+
+fn read(body: &str) -> Compiled {
+    let source = format!("{HEAD}{body}");
+    Policy::read(&source).unwrap_or_else(|faults| panic!("{faults}\n---\n{source}"))
+}
+
+/// A policy of one mirror, `m` at `mirror.corp`, that serves `hosts` under `{host}/{repository}`.
+fn one_mirror(hosts: &str) -> Policy {
+    let body = format!(
+        "registryMirrors:\n- name: m\n  endpoint: https://mirror.corp\n  hosts: {hosts}\n  pathTemplate: '{{host}}/{{repository}}'\n"
+    );
+    read(&body).policy
+}
+
+/// What becomes of an image, or why nothing does.
+fn becomes(policy: &Policy, image: &str) -> String {
+    if policy.ignores_text(image) {
+        return "ignored text".to_owned();
+    }
+    let reference = Reference::parse(image).unwrap_or_else(|error| panic!("{image}: {error}"));
+    match policy.route(&reference) {
+        Route::IgnoredImage { pattern } => format!("ignored image {pattern}"),
+        Route::IgnoredRegistry { pattern } => format!("ignored registry {pattern}"),
+        Route::Endpoint { mirror } => format!("endpoint of {}", mirror.name()),
+        Route::Unlisted => "unlisted".to_owned(),
+        Route::NotServed { mirror, why, .. } => format!("not served by {}: {why}", mirror.name()),
+        Route::Mirrored { mirror, .. } => {
+            mirror.rewrite(&reference).unwrap_or_else(|invalid| format!("invalid: {invalid}"))
+        }
+    }
+}
+
+#[track_caller]
+fn assert_table(policy: &Policy, table: &[(&str, &str)]) {
+    for (image, expected) in table {
+        assert_eq!(becomes(policy, image), *expected, "{image}");
+    }
+}
+
+/// The faults of `source`, as `line:column path: message; help`.
+fn faults(source: &str) -> Vec<String> {
+    let faults = Policy::read(source).err().map_or(Vec::new(), |faults| faults.0);
+    let drawn = faults.iter().map(|fault| {
+        let help = fault.help.as_deref().unwrap_or("NO HELP");
+        format!("{}:{} {}: {}; {help}", fault.line, fault.column, fault.path, fault.message)
+    });
+    drawn.collect()
+}
+
+#[track_caller]
+fn assert_faults(source: &str, expected: &[&str]) {
+    let found = faults(source);
+    assert_eq!(found, expected, "\n{source}\n{}", found.join("\n"));
+}
+
+/// Faults of a document whose third line is the first of `body`.
+#[track_caller]
+fn assert_body_faults(body: &str, expected: &[&str]) {
+    assert_faults(&format!("{HEAD}{body}"), expected);
+}
+
+/// Faults of one value of the only mirror; it stands on line 6, from column 5 + the key's length.
+#[track_caller]
+fn assert_mirror_fault(line: &str, expected: &str) {
+    let body = format!("registryMirrors:\n- name: m\n  endpoint: https://m.corp\n  {line}\n  hosts: [docker.io]\n");
+    assert_body_faults(&body, &[expected]);
+}
+
+/// Faults of one endpoint, on line 5.
+#[track_caller]
+fn assert_endpoint_fault(endpoint: &str, expected: &str) {
+    let body = format!("registryMirrors:\n- name: m\n  endpoint: {endpoint}\n  hosts: [docker.io]\n");
+    assert_body_faults(&body, &[&format!("5:13 registryMirrors[0].endpoint: {expected}")]);
+}
+
+/// Faults of one host, on line 6.
+#[track_caller]
+fn assert_host_fault(host: &str, expected: &str) {
+    let body = format!("registryMirrors:\n- name: m\n  endpoint: https://m.corp\n  hosts: ['{host}']\n");
+    assert_body_faults(&body, &[&format!("6:11 registryMirrors[0].hosts[0]: `{host}` is no host pattern: {expected}")]);
+}
+
+// ---- M2: hosts ------------------------------------------------------------------------------------------------------
+
+#[test]
+fn m2_an_exact_host_matches_itself_and_nothing_else() {
+    let policy = one_mirror("[docker.io, 'harbor.corp:5000', '[fd00::1]:5000', localhost]");
+    assert_table(
+        &policy,
+        &[
+            ("nginx", "mirror.corp/docker.io/library/nginx"),
+            ("index.docker.io/nginx", "mirror.corp/docker.io/library/nginx"),
+            ("docker.io:443/nginx", "unlisted"),
+            ("harbor.corp:5000/x", "mirror.corp/harbor.corp_5000/x"),
+            ("harbor.corp/x", "unlisted"),
+            ("harbor.corp:5001/x", "unlisted"),
+            ("[fd00::1]:5000/x", "mirror.corp/fd00__1_5000/x"),
+            ("[fd00::1]/x", "unlisted"),
+            ("[fd00::2]:5000/x", "unlisted"),
+            ("localhost/x", "mirror.corp/localhost/x"),
+            ("localhost:5000/x", "unlisted"),
+        ],
+    );
+}
+
+#[test]
+fn m2_a_suffix_matches_one_or_more_labels_and_its_port_and_not_the_bare_suffix() {
+    let policy = one_mirror("['*.gcr.io', '*.corp:5000']");
+    assert_table(
+        &policy,
+        &[
+            ("eu.gcr.io/x", "mirror.corp/eu.gcr.io/x"),
+            ("a.b.gcr.io/x", "mirror.corp/a.b.gcr.io/x"),
+            ("gcr.io/x", "unlisted"),
+            ("eu.gcr.io:443/x", "unlisted"),
+            ("evilgcr.io/x", "unlisted"),
+            ("eu.gcr.io.evil.example/x", "unlisted"),
+            ("harbor.corp:5000/x", "mirror.corp/harbor.corp_5000/x"),
+            ("harbor.corp/x", "unlisted"),
+            ("harbor.corp:50/x", "unlisted"),
+            ("corp:5000/x", "unlisted"),
+        ],
+    );
+}
+
+#[test]
+fn m2_a_star_matches_every_host_with_and_without_a_port() {
+    let policy = one_mirror("['*']");
+    assert_table(
+        &policy,
+        &[
+            ("nginx", "mirror.corp/docker.io/library/nginx"),
+            ("localhost/x", "mirror.corp/localhost/x"),
+            ("host:5000/x", "mirror.corp/host_5000/x"),
+            ("[fd00::1]/x", "mirror.corp/fd00__1/x"),
+            ("Foo/bar", "mirror.corp/foo/bar"),
+        ],
+    );
+}
+
+#[test]
+fn m2_exact_beats_the_longest_suffix_beats_the_star() {
+    let policy = read(
+        "
+registryMirrors:
+- {name: any, endpoint: https://m.corp/any, hosts: ['*']}
+- {name: short, endpoint: https://m.corp/short, hosts: ['*.example']}
+- {name: long, endpoint: https://m.corp/long, hosts: ['*.b.example']}
+- {name: exact, endpoint: https://m.corp/exact, hosts: [a.b.example]}
+",
+    )
+    .policy;
+    assert_table(
+        &policy,
+        &[
+            ("a.b.example/x", "m.corp/exact/x"),
+            ("c.b.example/x", "m.corp/long/x"),
+            ("d.c.b.example/x", "m.corp/long/x"),
+            ("b.example/x", "m.corp/short/x"),
+            ("example/x", "m.corp/any/example/x"),
+            ("a.b.example:443/x", "m.corp/any/x"),
+        ],
+    );
+}
+
+#[test]
+fn m2_only_the_best_patterns_mirrors_apply() {
+    let policy = read(
+        "
+registryMirrors:
+- {name: any, endpoint: https://m.corp/any, hosts: ['*']}
+- {name: exact, endpoint: https://m.corp/exact, hosts: [quay.io], repositories: {include: [team/*]}}
+",
+    )
+    .policy;
+    assert_table(
+        &policy,
+        &[
+            ("quay.io/team/x", "m.corp/exact/team/x"),
+            ("quay.io/other/x", "not served by exact: no `repositories.include` glob matches"),
+            ("ghcr.io/other/x", "m.corp/any/other/x"),
+        ],
+    );
+}
+
+#[test]
+fn m2_hosts_compare_without_regard_to_case() {
+    let policy = one_mirror("[quay.io, '*.gcr.io']");
+    assert_table(
+        &policy,
+        &[
+            ("QUAY.IO/x", "mirror.corp/quay.io/x"),
+            ("EU.gcr.IO/x", "mirror.corp/eu.gcr.io/x"),
+            ("Mirror.Corp/x", "endpoint of m"),
+        ],
+    );
+}
+
+/// Trap 4: neither a host nor a path matches by a mere prefix or suffix of its text.
+#[test]
+fn trap_4_no_pattern_matches_across_a_boundary() {
+    let policy = read(
+        "
+registryMirrors:
+- {name: m, endpoint: https://m.corp, hosts: [docker.io, quay.io], repositories: {include: ['acme/*']}}
+- {name: t, endpoint: https://m.corp, hosts: ['*.trusted.com']}
+",
+    )
+    .policy;
+    assert_table(
+        &policy,
+        &[
+            ("quay.io/acme/x", "m.corp/acme/x"),
+            ("quay.io/acme-evil/x", "not served by m: no `repositories.include` glob matches"),
+            ("quay.io/acme/x/y", "not served by m: no `repositories.include` glob matches"),
+            ("docker.io.evil.example/acme/x", "unlisted"),
+            ("evil.com/a.trusted.com/x/y", "unlisted"),
+        ],
+    );
+}
+
+// ---- M3, M4, M7: which mirror ---------------------------------------------------------------------------------------
+
+#[test]
+fn m3_globs_keep_to_components_and_exclude_goes_before_include() {
+    let policy = read(
+        "
+registryMirrors:
+- name: m
+  endpoint: https://m.corp
+  hosts: [quay.io]
+  repositories: {include: ['library/*', 'team/**', 'a?c'], exclude: ['library/scratch-*', 'team/secret/**']}
+",
+    )
+    .policy;
+    let excluded = |glob| format!("not served by m: `repositories.exclude` lists `{glob}`");
+    assert_table(
+        &policy,
+        &[
+            ("quay.io/library/nginx", "m.corp/library/nginx"),
+            ("quay.io/library/a/b", "not served by m: no `repositories.include` glob matches"),
+            ("quay.io/team/a/b/c", "m.corp/team/a/b/c"),
+            ("quay.io/abc", "m.corp/abc"),
+            ("quay.io/a/c", "not served by m: no `repositories.include` glob matches"),
+            ("quay.io/library/scratch-x", &excluded("library/scratch-*")),
+            ("quay.io/team/secret/x/y", &excluded("team/secret/**")),
+            ("quay.io/team/secrets", "m.corp/team/secrets"),
+        ],
+    );
+}
+
+#[test]
+fn m3_exclude_works_alone_and_beside_an_include_of_everything() {
+    for include in ["", "include: ['**'], "] {
+        let body = format!(
+            "registryMirrors:\n- {{name: m, endpoint: https://m.corp, hosts: [quay.io], repositories: {{{include}exclude: [x]}}}}\n"
+        );
+        let policy = read(&body).policy;
+        assert_table(
+            &policy,
+            &[("quay.io/x", "not served by m: `repositories.exclude` lists `x`"), ("quay.io/y/z", "m.corp/y/z")],
+        );
+    }
+}
+
+#[test]
+fn m4_alternatives_are_taken_in_document_order() {
+    let policy = read(
+        "
+registryMirrors:
+- {name: first, endpoint: https://one.corp, hosts: [quay.io, ghcr.io], repositories: {exclude: [x]}}
+- {name: second, endpoint: https://two.corp, hosts: [quay.io]}
+- {name: third, endpoint: https://three.corp, hosts: [quay.io]}
+",
+    )
+    .policy;
+    assert_table(
+        &policy,
+        &[
+            ("quay.io/y", "one.corp/y"),
+            ("quay.io/x", "two.corp/x"),
+            ("ghcr.io/x", "not served by first: `repositories.exclude` lists `x`"),
+        ],
+    );
+}
+
+#[test]
+fn m7_a_digest_beside_a_tag_makes_a_digest_reference_and_nothing_is_latest() {
+    let policy = read(
+        "
+registryMirrors:
+- {name: d, endpoint: https://d.corp, hosts: [quay.io, ghcr.io], pullFromMirror: digest-only}
+- {name: t, endpoint: https://t.corp, hosts: [quay.io, gcr.io], pullFromMirror: tag-only}
+",
+    )
+    .policy;
+    let digest = format!("sha256:{}", "a".repeat(64));
+    for (image, expected) in [
+        (format!("quay.io/x@{digest}"), format!("d.corp/x@{digest}")),
+        (format!("quay.io/x:1@{digest}"), format!("d.corp/x:1@{digest}")),
+        ("quay.io/x:1".to_owned(), "t.corp/x:1".to_owned()),
+        ("quay.io/x".to_owned(), "t.corp/x".to_owned()),
+        ("ghcr.io/x".to_owned(), "not served by d: `pullFromMirror: digest-only`, and it has no digest".to_owned()),
+        (format!("gcr.io/x@{digest}"), "not served by t: `pullFromMirror: tag-only`, and it has a digest".to_owned()),
+    ] {
+        assert_eq!(becomes(&policy, &image), expected, "{image}");
+    }
+    let reference = Reference::parse("ghcr.io/x").unwrap();
+    assert!(matches!(policy.route(&reference), Route::NotServed { why: NotServedReason::DigestOnly, .. }));
+}
+
+// ---- M5: endpoints --------------------------------------------------------------------------------------------------
+
+#[test]
+fn m5_an_endpoint_is_never_rewritten() {
+    let policy = read(
+        "
+registryMirrors:
+- {name: a, endpoint: https://harbor.corp:5000/a, hosts: ['*']}
+- {name: b, endpoint: https://harbor.corp:5000/b, hosts: ['*.corp:5000']}
+",
+    )
+    .policy;
+    assert_table(
+        &policy,
+        &[
+            ("harbor.corp:5000/anything", "endpoint of a"),
+            ("HARBOR.corp:5000/anything", "endpoint of a"),
+            ("other.corp:5000/x", "harbor.corp:5000/b/x"),
+            ("harbor.corp/x", "harbor.corp:5000/a/x"),
+        ],
+    );
+}
+
+#[test]
+fn m5_a_mirror_that_is_also_a_source_is_refused_with_both_lines() {
+    let source = format!(
+        "{HEAD}registryMirrors:\n- name: a\n  endpoint: https://harbor.corp:5000/v2/a\n  hosts: [docker.io]\n- name: b\n  endpoint: https://other.corp\n  hosts:\n  - quay.io\n  - harbor.corp:5000\n"
+    );
+    assert_faults(
+        &source,
+        &[
+            "11:5 registryMirrors[1].hosts[1]: a mirror that is also a source: `harbor.corp:5000` is the endpoint of the \
+           mirror `a`, on line 5; leave the host out: images that name an endpoint are never rewritten",
+        ],
+    );
+    let faults = Policy::read(&source).unwrap_err();
+    let [related] = faults.0[0].related.as_slice() else { panic!("{faults:?}") };
+    assert_eq!((related.line, &source[related.span.start..related.span.end]), (5, "https://harbor.corp:5000/v2/a"));
+}
+
+#[test]
+fn m5_a_suffix_or_a_star_may_cover_an_endpoint() {
+    for hosts in ["['*.corp']", "['*']"] {
+        assert_eq!(becomes(&one_mirror(hosts), "mirror.corp/x"), "endpoint of m");
+    }
+}
+
+/// Trap 1: rewriting twice is rewriting once, also where the mirror's host holds the source's as text.
+#[test]
+fn trap_1_rewriting_is_a_fixed_point() {
+    let policy = read(
+        "
+registryMirrors:
+- {name: a, endpoint: https://docker.io.corp/quay.io, hosts: [docker.io], pathTemplate: 'docker.io/{host}/{repository}'}
+- {name: b, endpoint: https://quay.io.corp:5000, hosts: ['*'], pathTemplate: '{host}/{repository}'}
+- {name: c, endpoint: http://localhost, plainHTTP: true, hosts: ['*.corp']}
+",
+    )
+    .policy;
+    for image in ["nginx", "quay.io/x:1", "a.corp/x", "[fd00::1]:5000/x", "docker.io.corp/x", "localhost/x", "X/y"] {
+        let once = becomes(&policy, image);
+        let image = if once.contains(' ') { image } else { &once };
+        assert!(becomes(&policy, image).starts_with("endpoint of "), "{image}");
+    }
+}
+
+// ---- M6: what it becomes --------------------------------------------------------------------------------------------
+
+#[test]
+fn m6_a_result_is_endpoint_prefix_and_template_with_tag_and_digest_of_the_original() {
+    let policy = Policy::read(EXAMPLE).unwrap().policy;
+    let digest = format!("sha256:{}", "0".repeat(64));
+    for (image, expected) in [
+        ("nginx".to_owned(), "harbor.corp:5000/proxy/docker.io/library/nginx".to_owned()),
+        ("quay.io/a/b:1.2".to_owned(), "harbor.corp:5000/proxy/quay.io/a/b:1.2".to_owned()),
+        (format!("nginx:1@{digest}"), format!("harbor.corp:5000/proxy/docker.io/library/nginx:1@{digest}")),
+        (format!("nginx@{digest}"), format!("harbor.corp:5000/proxy/docker.io/library/nginx@{digest}")),
+        ("eu.gcr.io/p/i".to_owned(), "harbor.corp:5000/proxy/eu.gcr.io/p/i".to_owned()),
+    ] {
+        assert_eq!(becomes(&policy, &image), expected);
+    }
+}
+
+#[test]
+fn m6_the_v2_of_an_endpoint_is_optional_and_no_part_of_the_path() {
+    for (endpoint, expected) in [
+        ("https://m.corp", "m.corp/x"),
+        ("https://m.corp/", "m.corp/x"),
+        ("https://m.corp/v2", "m.corp/x"),
+        ("https://m.corp/v2/", "m.corp/x"),
+        ("https://m.corp/v2/a/b", "m.corp/a/b/x"),
+        ("https://m.corp/a/b/", "m.corp/a/b/x"),
+        ("https://m.corp/v2x/b", "m.corp/v2x/b/x"),
+        ("https://[fd00::1]:5000/a", "[fd00::1]:5000/a/x"),
+        ("https://localhost/a", "localhost/a/x"),
+        ("https://10.1.2.3/a", "10.1.2.3/a/x"),
+    ] {
+        let policy =
+            read(&format!("registryMirrors:\n- {{name: m, endpoint: '{endpoint}', hosts: [quay.io]}}\n")).policy;
+        assert_eq!(becomes(&policy, "quay.io/x"), expected, "{endpoint}");
+    }
+}
+
+#[test]
+fn m6_a_result_that_is_no_reference_is_a_fault_and_never_a_broken_image() {
+    let policy = one_mirror("['*']");
+    let long = "a".repeat(240);
+    let result = becomes(&policy, &format!("registry.example/{long}"));
+    let expected =
+        format!("invalid: mirror `m` cannot serve it: its name there would be `mirror.corp/registry.example/{long}`: ");
+    assert!(result.starts_with(&expected), "{result}");
+    // No component of a path begins with `_`.
+    let result = becomes(&policy, "[::1]:5000/x");
+    assert!(
+        result.starts_with("invalid: mirror `m` cannot serve it: its name there would be `mirror.corp/__1_5000/x`: "),
+        "{result}"
+    );
+}
+
+#[test]
+fn m6_a_result_that_would_be_read_as_something_else_is_a_fault() {
+    let policy = read("registryMirrors:\n- {name: m, endpoint: https://docker.io, hosts: [quay.io]}\n").policy;
+    let result = becomes(&policy, "quay.io/x:1");
+    assert_eq!(
+        result,
+        "invalid: mirror `m` cannot serve it: its name there would be `docker.io/x:1`: \
+         it would be read as docker.io/library/x:1"
+    );
+    assert_eq!(becomes(&policy, "quay.io/a/x"), "docker.io/a/x");
+}
+
+// ---- M10: what is left alone ----------------------------------------------------------------------------------------
+
+#[test]
+fn m10_ignored_images_are_exact_texts_or_globs_over_host_and_repository() {
+    let policy = read(
+        "
+registryMirrors: [{name: m, endpoint: https://m.corp, hosts: ['*']}]
+ignore:
+  images: [auto, 'nginx:1', 'docker.io/library/pause*', 'quay.io/**', '*/tools/*', '[fd00::1]:5000/*']
+",
+    )
+    .policy;
+    assert_table(
+        &policy,
+        &[
+            ("auto", "ignored text"),
+            ("auto:1", "m.corp/library/auto:1"),
+            ("docker.io/library/auto", "m.corp/library/auto"),
+            ("nginx:1", "ignored text"),
+            ("pause:3.9", "ignored image docker.io/library/pause*"),
+            ("docker.io/library/pause-x", "ignored image docker.io/library/pause*"),
+            ("quay.io/a/b/c", "ignored image quay.io/**"),
+            ("QUAY.IO/a", "ignored image quay.io/**"),
+            ("quay.io:443/a", "m.corp/a"),
+            ("ghcr.io/tools/x", "ignored image */tools/*"),
+            ("ghcr.io/a/tools/x", "m.corp/a/tools/x"),
+            ("[fd00::1]:5000/x", "ignored image [fd00::1]:5000/*"),
+            ("f:5000/x", "m.corp/x"),
+        ],
+    );
+    assert!(!policy.ignores_text("quay.io/**"), "a glob is no text");
+}
+
+#[test]
+fn m10_a_star_alone_ignores_every_image() {
+    for star in ["*", "**"] {
+        let body = format!(
+            "registryMirrors: [{{name: m, endpoint: https://m.corp, hosts: ['*']}}]\nignore: {{images: ['{star}']}}\n"
+        );
+        let expected = format!("ignored image {star}");
+        assert_table(&read(&body).policy, &[("nginx", &expected), ("m.corp/a/b", &expected)]);
+    }
+}
+
+#[test]
+fn m10_ignored_registries_are_not_rewritten() {
+    let policy = read(
+        "
+registryMirrors: [{name: m, endpoint: https://m.corp, hosts: ['*']}]
+ignore: {registries: [quay.io, '*.corp', '[fd00::1]']}
+",
+    )
+    .policy;
+    assert_table(
+        &policy,
+        &[
+            ("quay.io/x", "ignored registry quay.io"),
+            ("Quay.io/x", "ignored registry quay.io"),
+            ("a.corp/x", "ignored registry *.corp"),
+            ("a.corp:5000/x", "m.corp/x"),
+            ("[fd00::1]/x", "ignored registry [fd00::1]"),
+            ("m.corp/x", "endpoint of m"),
+        ],
+    );
+}
+
+#[test]
+fn m10_owner_kinds_are_group_and_kind_or_a_kind_of_the_core_group() {
+    let policy =
+        read("ignore: {ownerKinds: [postgresql.cnpg.io/Cluster, ReplicationController, apps/ReplicaSet]}\n").policy;
+    for (api_version, kind, expected) in [
+        ("postgresql.cnpg.io/v1", "Cluster", true),
+        ("postgresql.cnpg.io/v2", "Cluster", true),
+        ("evil.example/v1", "Cluster", false),
+        ("v1", "Cluster", false),
+        ("postgresql.cnpg.io/v1", "Pooler", false),
+        ("v1", "ReplicationController", true),
+        ("apps/v1", "ReplicationController", false),
+        ("apps/v1", "ReplicaSet", true),
+        ("", "", false),
+    ] {
+        assert_eq!(policy.ignores_owner(api_version, kind), expected, "{api_version} {kind}");
+    }
+}
+
+// ---- The document ---------------------------------------------------------------------------------------------------
+
+#[test]
+fn the_shortest_policy_has_no_mirrors() {
+    for tail in ["", "registryMirrors: []\n", "ignore: {}\n", "---\n", "...\n"] {
+        assert_eq!(read(tail).policy.mirrors().count(), 0, "{tail}");
+    }
+    assert_eq!(becomes(&read("").policy, "nginx"), "unlisted");
+    assert!(Policy::read(&format!("# a comment\n---\n{HEAD}")).is_ok());
+}
+
+#[test]
+fn json_is_yaml() {
+    let source = r#"{"apiVersion": "mirrorgate.dev/v1alpha1", "kind": "Policy", "registryMirrors": [{"name": "m", "endpoint": "https://m.corp", "hosts": ["quay.io"]}]}"#;
+    assert_eq!(becomes(&Policy::read(source).unwrap().policy, "quay.io/x"), "m.corp/x");
+}
+
+#[test]
+fn the_head_is_checked() {
+    assert_faults(
+        "apiVersion: mirrorgate.dev/v1\nkind: policy\n",
+        &[
+            "1:13 apiVersion: `mirrorgate.dev/v1` is not understood here; write `apiVersion: mirrorgate.dev/v1alpha1`",
+            "2:7 kind: `policy` is not understood here; write `kind: Policy`",
+        ],
+    );
+    assert_faults(
+        "registryMirrors: []\n",
+        &[
+            "1:1 : the key `apiVersion` is missing; write `apiVersion: mirrorgate.dev/v1alpha1`",
+            "1:1 : the key `kind` is missing; write `kind: Policy`",
+        ],
+    );
+    assert_faults(
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: mirrorgate-policy}\ndata: {policy.yaml: ''}\n",
+        &["2:7 kind: this is a ConfigMap, not the policy in it; give the text of its key `policy.yaml`"],
+    );
+}
+
+/// Trap 28: an empty policy must not switch everything off.
+#[test]
+fn trap_28_a_document_that_says_nothing_is_refused() {
+    let expected = "the document is empty; write at least `apiVersion: mirrorgate.dev/v1alpha1` and `kind: Policy`";
+    for source in ["", "\n", "# only a comment\n", "---\n---\n", "null\n", "~"] {
+        let found = faults(source);
+        assert_eq!(found, [format!("1:1 : {expected}")], "{source:?}");
+    }
+    assert_body_faults(
+        "registryMirrors:\n#- name: m\n",
+        &["3:16 registryMirrors: has no value; it must be a list; give it a value, or leave the key out"],
+    );
+}
+
+#[test]
+fn only_one_document_is_taken() {
+    assert_faults(
+        &format!("{HEAD}---\n{HEAD}"),
+        &[
+            "4:1 : a second document, of which nothing would be obeyed; join both into one, or take out what is behind `---`",
+        ],
+    );
+}
+
+#[test]
+fn broken_yaml_is_one_fault_with_its_place() {
+    let found = faults(&format!("{HEAD}registryMirrors: [\n"));
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(found[0].ends_with("; mend the YAML; nothing else was checked"), "{found:?}");
+}
+
+#[test]
+fn a_document_that_is_too_large_is_refused() {
+    let found = faults(&format!("{HEAD}#{}", "x".repeat(1024 * 1024)));
+    let expected = format!(
+        "1:1 : the document has {} bytes, and may have 1048576; write fewer hosts, or use `*.suffix` patterns",
+        HEAD.len() + 1 + 1024 * 1024
+    );
+    assert_eq!(found, [expected]);
+}
+
+#[test]
+fn unknown_keys_are_refused_each_with_a_mend() {
+    let keys =
+        "the keys here are `name`, `endpoint`, `hosts`, `repositories`, `pathTemplate`, `pullFromMirror`, `plainHTTP`";
+    assert_body_faults(
+        "registryMirror: []\nignore: {image: [], owners: []}\nhosts: []\n",
+        &[
+            "3:1 registryMirror: unknown key `registryMirror`; did you mean `registryMirrors`?",
+            "4:10 ignore.image: unknown key `image`; did you mean `images`?",
+            "4:21 ignore.owners: unknown key `owners`; the keys here are `images`, `registries`, `ownerKinds`",
+            "5:1 hosts: unknown key `hosts`; `hosts` belongs in an entry of `registryMirrors`",
+        ],
+    );
+    for (key, help) in [
+        ("Endpoint", "did you mean `endpoint`?"),
+        ("plainHttp", "did you mean `plainHTTP`?"),
+        ("path_template", "did you mean `pathTemplate`?"),
+        ("include", "`include` belongs under `repositories`"),
+        // Keys of other releases: no key is accepted and then not obeyed.
+        ("pullSecrets", keys),
+        ("mirrorSourcePolicy", keys),
+        ("caBundle", keys),
+    ] {
+        assert_mirror_fault(
+            &format!("{key}: []"),
+            &format!("6:3 registryMirrors[0].{key}: unknown key `{key}`; {help}"),
+        );
+    }
+    for key in ["pullSecrets", "onMissingPullSecret", "trust", "probe"] {
+        let found = faults(&format!("{HEAD}{key}: {{}}\n"));
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert!(found[0].starts_with(&format!("3:1 {key}: unknown key `{key}`; ")), "{found:?}");
+    }
+}
+
+#[test]
+fn duplicate_keys_are_refused_with_both_lines() {
+    assert_faults(
+        &format!("{HEAD}ignore: {{}}\nregistryMirrors: []\nignore: {{}}\n"),
+        &["5:1 ignore: the key is there twice, first on line 3; leave one of them out"],
+    );
+}
+
+#[test]
+fn types_are_checked_as_yaml_1_1_reads_them() {
+    for (line, expected) in [
+        (
+            "plainHTTP: 'yes'",
+            "6:14 registryMirrors[0].plainHTTP: is a string, and must be true or false; write `true` or `false`, without quotes",
+        ),
+        (
+            "pathTemplate: on",
+            "6:17 registryMirrors[0].pathTemplate: is the boolean true, and must be a string; put it in quotes: `\"on\"`",
+        ),
+        (
+            "pathTemplate: 0755",
+            "6:17 registryMirrors[0].pathTemplate: is a number, and must be a string; put it in quotes: `\"0755\"`",
+        ),
+        (
+            "pathTemplate:",
+            "6:15 registryMirrors[0].pathTemplate: has no value; it must be a string; give it a value, or leave the key out",
+        ),
+        ("pathTemplate: [a]", "6:17 registryMirrors[0].pathTemplate: is a list, and must be a string; write one text"),
+        (
+            "repositories: ['**']",
+            "6:17 registryMirrors[0].repositories: is a list, and must be a mapping; write keys and values below it",
+        ),
+        (
+            "repositories: {include: '**'}",
+            "6:27 registryMirrors[0].repositories.include: is a string, and must be a list; write its entries below it, each behind a `- `, or in `[]`",
+        ),
+        (
+            "repositories: {exclude: [1.10]}",
+            "6:28 registryMirrors[0].repositories.exclude[0]: is a number, and must be a string; put it in quotes: `\"1.10\"`",
+        ),
+        (
+            "repositories: {exclude: [~]}",
+            "6:28 registryMirrors[0].repositories.exclude[0]: has no value; it must be a string; give it a value, or leave the key out",
+        ),
+        (
+            "pullFromMirror: none",
+            "6:19 registryMirrors[0].pullFromMirror: `none` is no value of this key; the values here are `all`, `digest-only`, `tag-only`",
+        ),
+        (
+            "pullFromMirror: digest",
+            "6:19 registryMirrors[0].pullFromMirror: `digest` is no value of this key; the values here are `all`, `digest-only`, `tag-only`",
+        ),
+        (
+            "pullFromMirror: Tag-Only",
+            "6:19 registryMirrors[0].pullFromMirror: `Tag-Only` is no value of this key; did you mean `tag-only`?",
+        ),
+    ] {
+        assert_mirror_fault(line, expected);
+    }
+    assert_body_faults(
+        "registryMirrors:\n- {name: 0755, endpoint: https://m.corp, hosts: [docker.io]}\n",
+        &["4:10 registryMirrors[0].name: is a number, and must be a string; put it in quotes: `\"0755\"`"],
+    );
+    assert_body_faults(
+        "registryMirrors:\n  name: m\nignore: []\n",
+        &[
+            "4:3 registryMirrors: is a mapping, and must be a list; write its entries below it, each behind a `- `, or in `[]`",
+            "5:9 ignore: is a list, and must be a mapping; write keys and values below it",
+        ],
+    );
+    assert_faults("- a\n", &["1:1 : is a list, and must be a mapping; write keys and values below it"]);
+    for truth in ["on", "yes", "y", "True"] {
+        let body = format!(
+            "registryMirrors: [{{name: m, endpoint: 'http://m.corp', hosts: [quay.io], plainHTTP: {truth}}}]\n"
+        );
+        assert_eq!(
+            read(&body).policy.mirrors().map(|mirror| mirror.plain_http()).collect::<Vec<_>>(),
+            [true],
+            "{truth}"
+        );
+    }
+}
+
+#[test]
+fn missing_keys_are_named() {
+    assert_body_faults(
+        "registryMirrors:\n- pullFromMirror: all\n- {}\n",
+        &[
+            "4:3 registryMirrors[0]: the key `name` is missing; write it; it is for metrics and messages",
+            "4:3 registryMirrors[0]: the key `endpoint` is missing; write the mirror's URL, such as `endpoint: https://harbor.corp:5000/proxy`",
+            "4:3 registryMirrors[0]: the key `hosts` is missing; list the hosts whose images it serves, such as `hosts: [docker.io]`",
+            "5:3 registryMirrors[1]: the key `name` is missing; write it; it is for metrics and messages",
+            "5:3 registryMirrors[1]: the key `endpoint` is missing; write the mirror's URL, such as `endpoint: https://harbor.corp:5000/proxy`",
+            "5:3 registryMirrors[1]: the key `hosts` is missing; list the hosts whose images it serves, such as `hosts: [docker.io]`",
+        ],
+    );
+}
+
+#[test]
+fn names_are_unique_and_fit_a_metric() {
+    assert_body_faults(
+        "registryMirrors:\n- {name: a, endpoint: https://m.corp, hosts: [quay.io]}\n- {name: b c, endpoint: https://m.corp, hosts: [quay.io]}\n- {name: a, endpoint: https://m.corp, hosts: [quay.io]}\n",
+        &[
+            "5:10 registryMirrors[1].name: `b c` is no name of a mirror; a name has 1 to 63 letters, digits, `-`, `_` and `.`, and begins and ends with a letter or digit",
+            "6:10 registryMirrors[2].name: the name `a` is taken, on line 4; give each mirror a name of its own",
+        ],
+    );
+}
+
+#[test]
+fn every_fault_is_told_at_once() {
+    let source = "\
+apiVersion: mirrorgate.dev/v1alpha1
+kind: Policy
+registryMirrors:
+- name: a
+  endpoint: http://harbor
+  hosts: [docker.io, docker.io, 5000, Quay.io]
+  pathTemplate: '{registry}'
+  repositories:
+    include: ['a[']
+- hots: []
+ignore:
+  images: ['x*']
+  registries: ['*foo']
+  ownerKinds: [cluster]
+trust: {}
+";
+    let found = faults(source);
+    let places: Vec<&str> = found.iter().map(|fault| fault.split(": ").next().unwrap()).collect();
+    assert_eq!(
+        places,
+        [
+            "5:13 registryMirrors[0].endpoint",
+            "6:22 registryMirrors[0].hosts[1]",
+            "6:33 registryMirrors[0].hosts[2]",
+            "6:39 registryMirrors[0].hosts[3]",
+            "7:17 registryMirrors[0].pathTemplate",
+            "9:15 registryMirrors[0].repositories.include[0]",
+            "10:3 registryMirrors[1].hots",
+            "10:3 registryMirrors[1]",
+            "10:3 registryMirrors[1]",
+            "10:3 registryMirrors[1]",
+            "12:12 ignore.images[0]",
+            "13:16 ignore.registries[0]",
+            "14:16 ignore.ownerKinds[0]",
+            "15:1 trust",
+        ],
+        "{}",
+        found.join("\n")
+    );
+}
+
+#[test]
+fn hosts_are_written_in_canonical_form() {
+    for (host, expected) in [
+        ("index.docker.io", "it is not written in canonical form; write `docker.io`"),
+        ("Quay.IO", "it is not written in canonical form; write `quay.io`"),
+        ("*.GCR.io:443", "it is not written in canonical form; write `*.gcr.io:443`"),
+        (
+            "harbor",
+            "without a dot or a port, a reference reads `harbor` as a repository on Docker Hub; write it with its port: `harbor:443`",
+        ),
+        ("https://quay.io/v2", "it is a URL; write the host alone: `quay.io`"),
+        (
+            "quay.io/acme",
+            "it names a path; write the host alone, `quay.io`, and choose repositories with `repositories.include`: `acme`",
+        ),
+        (
+            "*foo",
+            "a `*` may only stand alone or in front, as `*.`; write `*.suffix` for every host below a suffix, or `*` for every host, with and without a port",
+        ),
+        (
+            "a.*.b",
+            "a `*` may only stand alone or in front, as `*.`; write `*.suffix` for every host below a suffix, or `*` for every host, with and without a port",
+        ),
+        (
+            "*.",
+            "a `*` may only stand alone or in front, as `*.`; write `*.suffix` for every host below a suffix, or `*` for every host, with and without a port",
+        ),
+        (
+            "*:5000",
+            "a `*` may only stand alone or in front, as `*.`; write `*.suffix` for every host below a suffix, or `*` for every host, with and without a port",
+        ),
+        (
+            "*.*.corp",
+            "a `*` may only stand alone or in front, as `*.`; write `*.suffix` for every host below a suffix, or `*` for every host, with and without a port",
+        ),
+        ("harbor.corp:0", "`0` is no port; a port is a number from 1 to 65535, without leading zeros"),
+        ("harbor.corp:05000", "`05000` is no port; a port is a number from 1 to 65535, without leading zeros"),
+        ("*.corp:65536", "`65536` is no port; a port is a number from 1 to 65535, without leading zeros"),
+        ("", "it is empty; write `host`, `host:port`, `*.suffix`, `*.suffix:port` or `*`; IPv6 addresses in brackets"),
+    ] {
+        if host.is_empty() {
+            let source = format!("{HEAD}registryMirrors:\n- name: m\n  endpoint: https://m.corp\n  hosts: ['']\n");
+            assert_faults(&source, &[&format!("6:11 registryMirrors[0].hosts[0]: `` is no host pattern: {expected}")]);
+        } else {
+            assert_host_fault(host, expected);
+        }
+    }
+    for host in [
+        "-a.corp", "a..corp", "a_b.corp", "fd00::1", "[fd00::1", "*.[::1]", "a b.corp", "quay.io:", ".corp", "*..corp",
+        "[::g]", "ä.corp",
+    ] {
+        let found =
+            faults(&format!("{HEAD}registryMirrors:\n- name: m\n  endpoint: https://m.corp\n  hosts: ['{host}']\n"));
+        assert_eq!(found.len(), 1, "{host}: {found:?}");
+        assert!(found[0].starts_with("6:11 registryMirrors[0].hosts[0]: "), "{host}: {found:?}");
+        assert!(found[0].contains("is no host pattern: "), "{host}: {found:?}");
+    }
+}
+
+#[test]
+fn a_host_is_listed_once_a_mirror() {
+    let source = format!(
+        "{HEAD}registryMirrors:\n- name: m\n  endpoint: https://m.corp\n  hosts:\n  - quay.io\n  - '*'\n  - quay.io\n"
+    );
+    assert_faults(
+        &source,
+        &["9:5 registryMirrors[0].hosts[2]: `quay.io` is listed twice, first on line 7; leave one of them out"],
+    );
+    assert_eq!(Policy::read(&source).unwrap_err().0[0].related[0].line, 7);
+    assert_mirror_fault(
+        "repositories: {include: [x, x]}",
+        "6:31 registryMirrors[0].repositories.include[1]: `x` is listed twice, first on line 6; leave one of them out",
+    );
+}
+
+#[test]
+fn empty_lists_that_would_switch_a_mirror_off_are_refused() {
+    assert_body_faults(
+        "registryMirrors:\n- {name: m, endpoint: https://m.corp, hosts: []}\n",
+        &[
+            "4:46 registryMirrors[0].hosts: is an empty list: the mirror would serve nothing; list the hosts whose images it serves, or leave the mirror out",
+        ],
+    );
+    assert_mirror_fault(
+        "repositories: {include: []}",
+        "6:27 registryMirrors[0].repositories.include: is an empty list: the mirror would serve nothing; leave it out to serve every repository",
+    );
+    read("registryMirrors:\n- {name: m, endpoint: https://m.corp, hosts: [quay.io], repositories: {exclude: []}}\n");
+}
+
+#[test]
+fn endpoints_that_no_reference_can_name_are_refused() {
+    for (endpoint, expected) in [
+        (
+            "harbor.corp",
+            "`harbor.corp` is no URL of a registry: it does not begin with `https://`; write `https://harbor.corp`",
+        ),
+        (
+            "HTTPS://harbor.corp",
+            "`HTTPS://harbor.corp` is no URL of a registry: it does not begin with `https://`; write `https://harbor.corp`",
+        ),
+        (
+            "ftp://harbor.corp",
+            "`ftp://harbor.corp` is no URL of a registry: it does not begin with `https://`; write `https://harbor.corp`",
+        ),
+        (
+            "https:///x",
+            "the URL names no host; write `https://host[:port]`, with the path that goes in front of every repository behind it",
+        ),
+        (
+            "https://a:b@harbor.corp",
+            "an endpoint has no user name or password; write `https://host[:port]`, with the path that goes in front of every repository behind it",
+        ),
+        (
+            "https://harbor.corp?x=y",
+            "an endpoint has no query; write `https://host[:port]`, with the path that goes in front of every repository behind it",
+        ),
+        (
+            "https://harbor.corp#x",
+            "an endpoint has no fragment; write `https://host[:port]`, with the path that goes in front of every repository behind it",
+        ),
+        (
+            "https://harbor/x",
+            "the host `harbor` cannot stand in a reference: without a dot or a port, a reference reads `harbor` as a repository on Docker Hub; write it with its port: `harbor:443`",
+        ),
+        (
+            "https://index.docker.io",
+            "the host `index.docker.io` cannot stand in a reference: it is not written in canonical form; write `docker.io`",
+        ),
+        (
+            "https://Harbor.corp",
+            "the host `Harbor.corp` cannot stand in a reference: it is not written in canonical form; write `harbor.corp`",
+        ),
+        (
+            "https://harbor.corp:99999",
+            "the host `harbor.corp:99999` cannot stand in a reference: `99999` is no port; a port is a number from 1 to 65535, without leading zeros",
+        ),
+        (
+            "https://harbor.corp/a//b",
+            "`` cannot be a component of a repository's path; components are lower-case letters and digits, with single `.`, `_`, `__` or dashes between them",
+        ),
+        (
+            "https://harbor.corp/Proxy",
+            "`Proxy` cannot be a component of a repository's path; components are lower-case letters and digits, with single `.`, `_`, `__` or dashes between them",
+        ),
+        (
+            "https://harbor.corp/a%20b",
+            "`a%20b` cannot be a component of a repository's path; components are lower-case letters and digits, with single `.`, `_`, `__` or dashes between them",
+        ),
+        (
+            "http://harbor.corp",
+            "`http://` is not allowed for this mirror; write `https://`; or, where there is none, add `plainHTTP: true` to the mirror",
+        ),
+    ] {
+        assert_endpoint_fault(endpoint, expected);
+    }
+    let found = faults(&format!(
+        "{HEAD}registryMirrors:\n- {{name: m, endpoint: 'http://harbor', hosts: [quay.io], plainHTTP: true}}\n"
+    ));
+    assert!(found[0].ends_with("; write it with its port: `harbor:80`"), "{found:?}");
+    for host in ["-harbor.corp", "[fd00::1", "harbor.corp:x", "a b.corp"] {
+        let found =
+            faults(&format!("{HEAD}registryMirrors:\n- {{name: m, endpoint: 'https://{host}', hosts: [quay.io]}}\n"));
+        assert_eq!(found.len(), 1, "{host}: {found:?}");
+        assert!(found[0].contains(" cannot stand in a reference: "), "{host}: {found:?}");
+    }
+}
+
+#[test]
+fn plain_http_is_said_twice_and_warned_of() {
+    let body = |endpoint: &str, plain: &str| {
+        format!("registryMirrors:\n- name: m\n  endpoint: {endpoint}\n  hosts: [quay.io]\n  plainHTTP: {plain}\n")
+    };
+    let compiled = read(&body("http://m.corp", "true"));
+    let warnings: Vec<String> = compiled.warnings.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        warnings,
+        [
+            "line 7: warning: registryMirrors[0].plainHTTP: this mirror is used without TLS: whoever is on the network path \
+          can read and change what is pulled; serve the mirror by HTTPS where you can"
+        ]
+    );
+    assert!(read(&body("https://m.corp", "false")).warnings.is_empty());
+    assert_body_faults(
+        &body("https://m.corp", "true"),
+        &[
+            "7:14 registryMirrors[0].plainHTTP: the endpoint, on line 5, is `https://`: it is not plain HTTP; leave `plainHTTP` out, or write `http://` in the endpoint",
+        ],
+    );
+    assert_body_faults(
+        &body("http://m.corp", "false"),
+        &[
+            "5:13 registryMirrors[0].endpoint: `http://` is not allowed for this mirror; write `https://`; or, where there is none, add `plainHTTP: true` to the mirror",
+        ],
+    );
+}
+
+#[test]
+fn templates_that_cannot_make_a_valid_reference_are_refused() {
+    let dashes = "components are lower-case letters and digits, with single `.`, `_`, `__` or dashes between them";
+    for (template, expected) in [
+        ("{registry}/{repository}", "there is no placeholder `{registry}`; the placeholders are `{host}` and `{repository}`".to_owned()),
+        ("{Host}/{repository}", "there is no placeholder `{Host}`; the placeholders are `{host}` and `{repository}`".to_owned()),
+        ("{repository", "a brace without its partner; the placeholders are `{host}` and `{repository}`".to_owned()),
+        ("repository}", "a brace without its partner; the placeholders are `{host}` and `{repository}`".to_owned()),
+        ("{host}", "without `{repository}` every image would get the same name; put `{repository}` where the repository's name belongs".to_owned()),
+        ("", "without `{repository}` every image would get the same name; put `{repository}` where the repository's name belongs".to_owned()),
+        ("/{repository}", "the path has an empty component: a `/` at an end, or two in a row; leave the `/` out".to_owned()),
+        ("{repository}/", "the path has an empty component: a `/` at an end, or two in a row; leave the `/` out".to_owned()),
+        ("{host}//{repository}", "the path has an empty component: a `/` at an end, or two in a row; leave the `/` out".to_owned()),
+        ("Proxy/{repository}", format!("it makes paths like `Proxy/library/nginx`, where `Proxy` is no valid component; {dashes}")),
+        ("{repository}:x", format!("it makes paths like `library/nginx:x`, where `nginx:x` is no valid component; {dashes}")),
+        ("a--{host}..{repository}", format!("it makes paths like `a--registry.example_5000..library/nginx`, where `a--registry.example_5000..library` is no valid component; {dashes}")),
+        ("-{repository}", format!("it makes paths like `-library/nginx`, where `-library` is no valid component; {dashes}")),
+    ] {
+        assert_mirror_fault(&format!("pathTemplate: '{template}'"), &format!("6:17 registryMirrors[0].pathTemplate: {expected}"));
+    }
+    let long = format!("pathTemplate: '{}/{{repository}}'", "a".repeat(250));
+    let body = format!("registryMirrors:\n- name: m\n  endpoint: https://m.corp\n  {long}\n  hosts: [docker.io]\n");
+    let found = faults(&format!("{HEAD}{body}"));
+    assert!(found[0].starts_with("6:17 registryMirrors[0].pathTemplate: tried on `registry.example:5000/library/nginx:1.27`: mirror `m` cannot serve it: "), "{found:?}");
+    for template in
+        ["{repository}", "a/{host}/b/{repository}", "x-{repository}", "{host}__{repository}", "{repository}/{host}"]
+    {
+        read(&format!(
+            "registryMirrors:\n- {{name: m, endpoint: https://m.corp, hosts: [quay.io], pathTemplate: '{template}'}}\n"
+        ));
+    }
+}
+
+#[test]
+fn globs_that_never_match_or_do_not_compile_are_refused() {
+    let never = "the glob can never match: ";
+    for (glob, expected) in [
+        ("", "the glob is empty; write a glob such as `library/*` or `team/**`".to_owned()),
+        ("/library/*", format!("{never}it has an empty path component; leave the extra `/` out")),
+        ("library/", format!("{never}it has an empty path component; leave the extra `/` out")),
+        (
+            "library/nginx:*",
+            format!("{never}it is compared without tag and digest; leave out what begins with `:` or `@`"),
+        ),
+        ("Library/*", format!("{never}names of repositories and registries are in lower case; write it in lower case")),
+        ("library/a b", format!("{never}no repository's name contains ` `; leave it out")),
+    ] {
+        assert_mirror_fault(
+            &format!("repositories: {{exclude: ['{glob}']}}"),
+            &format!("6:28 registryMirrors[0].repositories.exclude[0]: {expected}"),
+        );
+    }
+    for glob in ["a[", "a{b", "[z-a]"] {
+        let found = faults(&format!("{HEAD}ignore: {{images: ['docker.io/library/{glob}*']}}\n"));
+        assert_eq!(found.len(), 1, "{glob}: {found:?}");
+        assert!(found[0].starts_with("3:19 ignore.images[0]: the glob does not compile: "), "{found:?}");
+    }
+}
+
+#[test]
+fn ignored_images_that_never_match_are_refused() {
+    let never = "the glob can never match: ";
+    for (image, expected) in [
+        (
+            "nginx*",
+            format!(
+                "{never}it is compared with `host/repository`, and `nginx*` has no host; write the host too, as in `docker.io/library/nginx*`"
+            ),
+        ),
+        (
+            "library/nginx*",
+            format!(
+                "{never}it is compared with `host/repository`, and `library/nginx*` has no host; write the host too, as in `docker.io/library/nginx*`"
+            ),
+        ),
+        (
+            "docker.io/nginx*",
+            format!(
+                "{never}every repository of `docker.io` has two components or more; write `docker.io/library/nginx*`, or `docker.io/**` for all"
+            ),
+        ),
+        (
+            "index.docker.io/**",
+            format!("{never}`index.docker.io` is no registry: it is not written in canonical form; write `docker.io`"),
+        ),
+        (
+            "QUAY.io/**",
+            format!("{never}names of repositories and registries are in lower case; write it in lower case"),
+        ),
+        ("quay.io/a:*", format!("{never}it is compared without tag and digest; leave out what begins with `:` or `@`")),
+        ("", "is an empty text, which no image is; leave it out".to_owned()),
+    ] {
+        assert_body_faults(
+            &format!("ignore: {{images: ['{image}']}}\n"),
+            &[&format!("3:19 ignore.images[0]: {expected}")],
+        );
+    }
+}
+
+#[test]
+fn owner_kinds_have_a_shape() {
+    let shape = "write `group/Kind`, such as `postgresql.cnpg.io/Cluster`, or `Kind` for the core group";
+    for (kind, help) in [
+        ("cluster", shape),
+        ("", shape),
+        ("apps/", shape),
+        ("/Pod", shape),
+        ("Apps/Pod", shape),
+        ("a/b/c/D", shape),
+        ("postgresql.cnpg.io/v1/Cluster", "leave the version out: `postgresql.cnpg.io/Cluster`"),
+        ("v1/Pod", "kinds of the core group are written without it: `Pod`"),
+    ] {
+        assert_body_faults(
+            &format!("ignore: {{ownerKinds: ['{kind}']}}\n"),
+            &[&format!("3:23 ignore.ownerKinds[0]: `{kind}` is no kind of an owner; {help}")],
+        );
+    }
+}
+
+#[test]
+fn texts_of_the_document_are_escaped_in_messages() {
+    let found = faults(&format!("{HEAD}\"a\\u202eb\\n\": 1\nignore: {{registries: [\"x\\ty\"]}}\n"));
+    let all = found.join("");
+    assert!(!all.contains(['\u{202e}', '\n', '\t']), "{all:?}");
+    assert!(all.contains("a\\u{202e}b"), "{all:?}");
+}
+
+/// A wrong key planted in each mapping of every example is found, with its line.
+#[test]
+fn a_wrong_key_planted_anywhere_in_an_example_is_found() {
+    Policy::read(EXAMPLE).unwrap();
+    let lines: Vec<&str> = EXAMPLE.lines().collect();
+    let mut planted = 0;
+    for (index, line) in lines.iter().enumerate() {
+        let text = line.trim_start_matches([' ', '-']);
+        if text.is_empty() || text.starts_with('#') {
+            continue;
+        }
+        let column = line.len() - text.len();
+        // Behind the line where it opens no mapping of its own.
+        if text.split('#').next().unwrap().trim_end().ends_with(':') {
+            continue;
+        }
+        let mut copy = lines.clone();
+        let wrong = format!("{}bogus: 1", " ".repeat(column));
+        copy.insert(index + 1, &wrong);
+        let found = faults(&copy.join("\n"));
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert!(found[0].starts_with(&format!("{}:{} ", index + 2, column + 1)), "{found:?}");
+        assert!(found[0].contains("bogus: unknown key `bogus`"), "{found:?}");
+        planted += 1;
+    }
+    assert!(planted > 10, "{planted}");
+}
+
+// ---- The schema -----------------------------------------------------------------------------------------------------
+
+/// The committed schema is what the code says. `UPDATE=1 cargo test` rewrites it.
+#[test]
+fn the_committed_schema_is_current() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/manifests/policy.schema.json");
+    let text = serde_json::to_string_pretty(&Policy::schema()).unwrap() + "\n";
+    if std::env::var_os("UPDATE").is_some() {
+        std::fs::write(path, &text).unwrap();
+    }
+    let committed = std::fs::read_to_string(path).unwrap_or_default();
+    assert_eq!(committed, text, "run the tests once with UPDATE=1 and commit {path}");
+}
+
+/// Trap 35, and the figure for loading: everything is compiled at load, and ten thousand hosts are no burden.
+#[test]
+fn trap_35_ten_thousand_hosts_compile_and_decide() {
+    let mut body = "registryMirrors:\n- name: m\n  endpoint: https://m.corp\n  hosts:\n".to_owned();
+    for host in 0..10_000 {
+        body.push_str(&match host % 2 {
+            0 => format!("  - h{host}.example\n"),
+            _ => format!("  - \"*.h{host}.example\"\n"),
+        });
+    }
+    let started = std::time::Instant::now();
+    let policy = read(&body).policy;
+    eprintln!("10,000 hosts compiled in {:?}", started.elapsed());
+    assert_table(
+        &policy,
+        &[("h9998.example/x", "m.corp/x"), ("a.b.h9999.example/x", "m.corp/x"), ("h9999.example/x", "unlisted")],
+    );
+}
