@@ -174,7 +174,8 @@ fn report<'f>(file: &'f str, source: &'f str, fault: &'f Fault) -> Group<'f> {
         Severity::Error => Level::ERROR,
         Severity::Warning => Level::WARNING,
     };
-    let title = if fault.path.is_empty() { fault.message.clone() } else { format!("{}: {}", fault.path, fault.message) };
+    let title =
+        if fault.path.is_empty() { fault.message.clone() } else { format!("{}: {}", fault.path, fault.message) };
     let mut group =
         level.primary_title(title).element(snippet(file, source, fault.span, fault.line, AnnotationKind::Primary, ""));
     for related in &fault.related {

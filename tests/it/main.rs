@@ -1,3 +1,5 @@
 //! The tests of the library and of the command, in one binary.
 
+mod check_command;
 mod policy;
+mod policy_properties;

@@ -1,0 +1,206 @@
+//! Properties of the policy over generated policies and images.
+
+use mirrorgate::image::Reference;
+use mirrorgate::policy::{Policy, Route};
+use proptest::collection::vec;
+use proptest::option;
+use proptest::prelude::*;
+use proptest::sample::{select, subsequence};
+
+const ENDPOINTS: &[&str] =
+    &["harbor.corp:5000", "harbor.corp", "docker.io", "quay.io.corp", "localhost", "[fd00::1]:5000"];
+const PATTERNS: &[&str] = &[
+    "docker.io",
+    "quay.io",
+    "quay.io:443",
+    "a.gcr.io",
+    "*.gcr.io",
+    "*.b.gcr.io",
+    "*.corp",
+    "*.corp:5000",
+    "harbor.corp:5000",
+    "harbor.corp",
+    "localhost",
+    "[fd00::1]:5000",
+    "[fd00::1]",
+    "*",
+];
+const HOSTS: &[&str] = &[
+    "",
+    "docker.io/",
+    "index.docker.io/",
+    "quay.io/",
+    "QUAY.io/",
+    "quay.io:443/",
+    "a.gcr.io/",
+    "gcr.io/",
+    "x.a.gcr.io/",
+    "x.b.gcr.io/",
+    "B.gcr.io/",
+    "Harbor.corp:5000/",
+    "harbor.corp/",
+    "quay.io.corp/",
+    "a.corp:5000/",
+    "localhost/",
+    "localhost:1/",
+    "[fd00::1]:5000/",
+    "[FD00::1]/",
+    "Upper/",
+];
+
+prop_compose! {
+    fn a_mirror()(
+        endpoint in select(ENDPOINTS),
+        prefix in select(&["", "/v2", "/v2/proxy", "/docker.io", "/a/b"]),
+        patterns in subsequence(PATTERNS, 1..4),
+        template in select(&["{repository}", "{host}/{repository}", "x/{repository}", "{repository}/{host}", "a-{host}__{repository}"]),
+        include in option::of(select(&["**", "library/*", "a/**", "?", "{a,b}/*"])),
+        exclude in option::of(select(&["library/nginx", "**/b", "a*"])),
+        pulls in select(&["all", "digest-only", "tag-only"]),
+    ) -> serde_json::Value {
+        let mut repositories = serde_json::Map::new();
+        for (key, glob) in [("include", include), ("exclude", exclude)] {
+            if let Some(glob) = glob {
+                repositories.insert(key.to_owned(), serde_json::json!([glob]));
+            }
+        }
+        serde_json::json!({
+            "endpoint": format!("https://{endpoint}{prefix}"),
+            "hosts": patterns,
+            "pathTemplate": template,
+            "repositories": repositories,
+            "pullFromMirror": pulls,
+        })
+    }
+}
+
+prop_compose! {
+    /// A valid policy, as JSON.
+    fn a_policy()(
+        mut mirrors in vec(a_mirror(), 1..5),
+        images in subsequence(&["nginx", "auto", "docker.io/library/*", "*/a/*", "quay.io/**"][..], 0..3),
+        registries in subsequence(&["a.gcr.io", "*.corp", "[fd00::1]"][..], 0..2),
+    ) -> String {
+        // M5: what is an endpoint is no source.
+        let endpoints: Vec<String> = mirrors.iter().map(|mirror| mirror["endpoint"].to_string()).collect();
+        let is_endpoint = |host: &str| {
+            endpoints.iter().any(|url| url.trim_matches('"').strip_prefix("https://").unwrap().split('/').next() == Some(host))
+        };
+        for (index, mirror) in mirrors.iter_mut().enumerate() {
+            mirror["name"] = format!("m{index}").into();
+            let hosts = mirror["hosts"].as_array_mut().unwrap();
+            hosts.retain(|host| !is_endpoint(host.as_str().unwrap()));
+            if hosts.is_empty() {
+                hosts.push("*".into());
+            }
+        }
+        serde_json::json!({
+            "apiVersion": "mirrorgate.dev/v1alpha1",
+            "kind": "Policy",
+            "registryMirrors": mirrors,
+            "ignore": {"images": images, "registries": registries},
+        }).to_string()
+    }
+}
+
+prop_compose! {
+    fn an_image()(
+        host in select(HOSTS),
+        path in select(&["nginx", "library/nginx", "a", "a/b", "b/c/d", "auto", "docker.io/library/nginx", "harbor.corp/x"]),
+        long in option::weighted(0.05, 200..250_usize),
+        tag in option::of(select(&["1", "latest", "v1.2_x-Y"])),
+        digest in option::of(Just("a".repeat(64))),
+    ) -> String {
+        let path = long.map_or(path.to_owned(), |letters| "l".repeat(letters));
+        let tag = tag.map_or(String::new(), |tag| format!(":{tag}"));
+        let digest = digest.map_or(String::new(), |hex| format!("@sha256:{hex}"));
+        format!("{host}{path}{tag}{digest}")
+    }
+}
+
+/// The image as the pod will carry it; a rewrite that cannot be done leaves it.
+fn f(policy: &Policy, image: &str) -> String {
+    if policy.ignores_text(image) {
+        return image.to_owned();
+    }
+    let reference = Reference::parse(image).unwrap_or_else(|error| panic!("{image}: {error}"));
+    match policy.route(&reference) {
+        Route::Mirrored { mirror, .. } => mirror.rewrite(&reference).unwrap_or_else(|_| image.to_owned()),
+        _ => image.to_owned(),
+    }
+}
+
+/// M2, said plainly: whether the pattern matches, and how well.
+fn matches(pattern: &str, host: &str) -> Option<usize> {
+    let host = host.to_ascii_lowercase();
+    let split = |text: &str| match text.rsplit_once(':') {
+        Some((name, port)) if !port.contains(']') => (name.to_owned(), Some(port.to_owned())),
+        _ => (text.to_owned(), None),
+    };
+    if pattern == "*" {
+        return Some(0);
+    }
+    let ((wanted, wanted_port), (name, port)) = (split(pattern), split(&host));
+    if wanted_port != port {
+        return None;
+    }
+    match wanted.strip_prefix('*') {
+        Some(suffix) => (name.ends_with(suffix) && name.len() > suffix.len()).then_some(suffix.len()),
+        None => (wanted == name).then_some(usize::MAX),
+    }
+}
+
+proptest! {
+    /// Trap 1.
+    #[test]
+    fn m5_rewriting_is_a_fixed_point(policy in a_policy(), images in vec(an_image(), 1..20)) {
+        let policy = Policy::read(&policy).unwrap_or_else(|faults| panic!("{faults}\n{policy}")).policy;
+        for image in images {
+            let once = f(&policy, &image);
+            prop_assert_eq!(f(&policy, &once), once.clone(), "{}", image);
+            if once != image {
+                let (before, after) = (Reference::parse(&image).unwrap(), Reference::parse(&once).unwrap());
+                prop_assert_eq!((before.tag(), before.digest()), (after.tag(), after.digest()));
+                prop_assert_eq!(after.to_string(), once.clone(), "in full form");
+                prop_assert!(policy.mirrors().any(|mirror| mirror.endpoint().as_str() == after.host()));
+            }
+        }
+    }
+
+    #[test]
+    fn m2_the_index_finds_what_the_rule_says(patterns in subsequence(PATTERNS, 1..8), host in select(HOSTS)) {
+        let source = serde_json::json!({
+            "apiVersion": "mirrorgate.dev/v1alpha1",
+            "kind": "Policy",
+            "registryMirrors": [{"name": "m", "endpoint": "https://mirror.example", "hosts": patterns}],
+        });
+        let policy = Policy::read(&source.to_string()).unwrap().policy;
+        let image = format!("{host}x");
+        let reference = Reference::parse(&image).unwrap();
+        let best = patterns.iter().filter_map(|pattern| Some((matches(pattern, reference.host())?, *pattern)));
+        let expected = best.max().map(|(_, pattern)| pattern);
+        let found = match policy.route(&reference) {
+            Route::Mirrored { pattern, .. } => Some(pattern.as_str()),
+            _ => None,
+        };
+        prop_assert_eq!(found, expected, "{}", image);
+    }
+
+    #[test]
+    fn no_document_makes_the_reader_panic(
+        lines in vec(select(&[
+            "apiVersion: mirrorgate.dev/v1alpha1", "kind: Policy", "registryMirrors:", "- name: a", "  name: ä", "  endpoint: https://a.b/c",
+            "  endpoint: [", "  hosts: [a.b, '*', ~]", "  hosts:", "  - &x a.b", "  - *x", "ignore:", "  images: ['[*', \"\\u0000\"]", "  repositories: {include: ['**', '{']}",
+            "  pathTemplate: '{host}{'", "---", "\t", "? [a]", ": b", "<<: *x", "  plainHTTP: on", "é: \u{feff}",
+        ][..]), 0..14)
+    ) {
+        let source = lines.join("\n");
+        if let Err(faults) = Policy::read(&source) {
+            prop_assert!(faults.errors().count() > 0);
+            for fault in &faults.0 {
+                prop_assert!(fault.line >= 1 && fault.column >= 1 && fault.help.is_some(), "{}", fault);
+                prop_assert!(source.get(fault.span.start..fault.span.end).is_some());
+            }
+        }
+    }
+}
