@@ -2,8 +2,10 @@
 //!
 //! Only the result goes to stdout, everything else to stderr. Exit codes: 0 fine, 1 a finding, 2 it could not run.
 
+mod check;
 mod completions;
 mod man;
+mod schema;
 
 use std::process::ExitCode;
 
@@ -65,6 +67,10 @@ pub struct OutputArgs {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Check policies: every fault at once, with its source line
+    Check(check::Args),
+    /// Print the JSON Schema of the policy
+    Schema(schema::Args),
     /// Print the completions of a shell
     Completions(completions::Args),
     /// Print the manual page
@@ -79,6 +85,8 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     let Cli { common, command } = cli;
     common.color.apply();
     match command {
+        Command::Check(args) => args.run(common),
+        Command::Schema(args) => args.run(),
         Command::Completions(args) => args.run(),
         Command::Man(args) => args.run(),
     }
