@@ -15,12 +15,14 @@ mod endpoint;
 mod fault;
 mod globs;
 mod hosts;
+mod loaded;
 mod mirror;
 mod read;
 mod template;
 
 pub use fault::{Fault, Faults, Related, Severity};
 pub use hosts::{HostPattern, InvalidPattern};
+pub use loaded::LoadedPolicy;
 pub use mirror::{InvalidResult, Mirror};
 
 use crate::image::Reference;

@@ -1,1 +1,61 @@
 //! What is done to a pod under a policy: pure, from the pod's JSON to a decision.
+//!
+//! ```text
+//! Pod ─► plan ─► decide ─► Decision { allowed, patch, warnings, causes, audit annotations }
+//! ```
+//!
+//! [`plan`] says what is to be done and asks nobody anything; [`decide`] turns the plan into an answer for one [`Mode`].
+//! The server, `mirrorgate review` and the benchmarks run these same two functions. How a review travels over the wire is
+//! not here (`server::wire`), nor is where the policy comes from.
+
+mod decide;
+mod object;
+mod original_images;
+mod patch;
+mod plan;
+mod pod;
+mod text;
+
+pub use decide::{Cause, CauseReason, Decision, decide};
+pub use object::Object;
+pub use original_images::ORIGINAL_IMAGES;
+pub use patch::{Patch, PatchOperation};
+pub use plan::{Kept, Outcome, Plan, PlannedImage, plan, plan_image};
+pub use pod::{ImageField, ImageList, Owner, Pod};
+pub use text::Text;
+
+/// How a namespace opted in; it arrives as the URL path that the API server calls (A8).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Mode {
+    /// Pods are changed or denied.
+    Enforce,
+    /// What would be done is reported, and nothing is done (A5).
+    Audit,
+}
+
+impl Mode {
+    /// The word in labels, paths, logs and metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Enforce => "enforce",
+            Self::Audit => "audit",
+        }
+    }
+}
+
+/// Which part of a pod a request can still change (U1 to U3).
+#[derive(Clone, Copy, Debug)]
+pub enum Change<'a> {
+    /// `CREATE pods`: everything (U1).
+    Create,
+    /// `UPDATE pods`: containers whose image differs from the old pod's (U2).
+    Update {
+        /// The pod as it is stored.
+        old: &'a Pod<'a>,
+    },
+    /// `UPDATE pods/ephemeralcontainers`: entries that the old pod does not have (U3).
+    EphemeralContainers {
+        /// The pod as it is stored.
+        old: &'a Pod<'a>,
+    },
+}

@@ -1,0 +1,193 @@
+//! A plan becomes an answer: what is changed, what is said, and to whom.
+
+use std::borrow::Cow;
+use std::fmt::Write as _;
+
+use serde::Serialize;
+
+use crate::image::Escaped;
+
+use super::original_images::original_images;
+use super::patch::Patch;
+use super::plan::{Outcome, Plan, PlannedImage};
+use super::pod::Pod;
+use super::{Change, Mode};
+
+/// The most characters of warnings in one answer: beyond it the API server cuts and drops (A6).
+const MOST_WARNING_CHARS: usize = 4096;
+
+/// The most characters of a container's or volume's name, or of an image, in a message.
+const MOST_NAME_CHARS: usize = 80;
+
+/// The answer to one review.
+#[derive(Debug, Default)]
+pub struct Decision {
+    /// Whether the pod is admitted.
+    pub allowed: bool,
+    /// What the mode would have answered: in audit mode a pod can be admitted that enforce mode would deny.
+    pub would_allow: bool,
+    /// The changes; empty on a denial, in audit mode, and when nothing changes.
+    pub patch: Patch,
+    /// Shown to the client by the API server, each free of control characters (A6).
+    pub warnings: Vec<String>,
+    /// What stands against the pod, also in audit mode.
+    pub causes: Vec<Cause>,
+    /// Keys and values for the API server's audit log (A5).
+    pub audit_annotations: Vec<(Cow<'static, str>, String)>,
+}
+
+/// One fault of the pod.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Cause {
+    /// The path as Kubernetes writes it: `spec.containers[0].image`.
+    pub field: String,
+    /// A word for machines.
+    pub reason: CauseReason,
+    /// A sentence for people, without the field.
+    pub message: String,
+}
+
+/// Why a pod is denied, in a word for machines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub enum CauseReason {
+    /// No runtime can read the image (A3).
+    ImageInvalid,
+    /// The rewritten image would be no valid reference (M6).
+    RewriteInvalid,
+}
+
+impl Decision {
+    /// An answer that admits and says nothing: what is none of our business (U4).
+    pub fn pass() -> Self {
+        Self { allowed: true, would_allow: true, ..Self::default() }
+    }
+
+    /// Why the pod is denied: every fault on a line of its own, since `kubectl`, events and conditions show nothing else
+    /// of a denial (A1). Empty where nothing stands against it.
+    pub fn message(&self) -> String {
+        let mut message = String::new();
+        if let [_, _, ..] = self.causes[..] {
+            let _ = write!(message, "{} images cannot be admitted", self.causes.len());
+        }
+        for Cause { field, message: text, .. } in &self.causes {
+            let line_break = if message.is_empty() { "" } else { "\n" };
+            let _ = write!(message, "{line_break}{field}: {text}");
+        }
+        message
+    }
+}
+
+/// Answers for a planned pod.
+pub fn decide(mode: Mode, pod: &Pod<'_>, change: Change<'_>, plan: &Plan<'_, '_>) -> Decision {
+    let causes: Vec<Cause> = plan.images.iter().filter_map(cause).collect();
+    let would_allow = causes.is_empty();
+    let mut decision =
+        Decision { allowed: would_allow || mode == Mode::Audit, would_allow, causes, ..Decision::default() };
+    match mode {
+        Mode::Enforce if would_allow => decision.patch = patch(pod, change, plan),
+        Mode::Enforce => {}
+        Mode::Audit => decision.warnings = audit_warnings(plan, &decision.causes),
+    }
+    decision.audit_annotations = audit_annotations(pod, plan, &decision);
+    decision
+}
+
+fn cause(planned: &PlannedImage<'_, '_>) -> Option<Cause> {
+    let (reason, fault) = match &planned.outcome {
+        Outcome::Unreadable(error) => (CauseReason::ImageInvalid, error.to_string()),
+        Outcome::Unmirrorable { error, mirror } => {
+            (CauseReason::RewriteInvalid, format!("mirror {} cannot serve it: {error}", mirror.name()))
+        }
+        Outcome::Rewritten { .. } | Outcome::Kept(_) => return None,
+    };
+    let entry = planned.field.list.entry();
+    let name = Escaped::cut(planned.name, MOST_NAME_CHARS);
+    Some(Cause { field: planned.field.to_string(), reason, message: format!("{entry} {name}: {fault}") })
+}
+
+fn patch(pod: &Pod<'_>, change: Change<'_>, plan: &Plan<'_, '_>) -> Patch {
+    let mut patch = Patch::default();
+    for planned in &plan.images {
+        if let Outcome::Rewritten { to, .. } = &planned.outcome {
+            patch.replace(planned.field.pointer(), to.clone());
+        }
+    }
+    let old = match change {
+        Change::Create => None,
+        Change::Update { old } => Some(old),
+        // The API server drops every change of metadata there (U3).
+        Change::EphemeralContainers { .. } => return patch,
+    };
+    if let Some(value) = original_images(pod, old, &plan.images) {
+        patch.annotate(pod.has_metadata(), pod.has_annotations(), value);
+    }
+    patch
+}
+
+/// Denials first: where not all fits, it is they that must be read.
+fn audit_warnings(plan: &Plan<'_, '_>, causes: &[Cause]) -> Vec<String> {
+    let denials = causes
+        .iter()
+        .map(|Cause { field, message, .. }| format!("mirrorgate audit: {field} would be denied: {message}"));
+    let rewrites = plan.images.iter().filter_map(|planned| {
+        let Outcome::Rewritten { to, .. } = &planned.outcome else { return None };
+        let image = Escaped::cut(planned.image, MOST_NAME_CHARS);
+        Some(format!("mirrorgate audit: {} {image} would become {to}", planned.field))
+    });
+    within_the_limit(denials.chain(rewrites).collect())
+}
+
+/// As many warnings as the API server passes on whole, and one that counts the rest.
+fn within_the_limit(mut warnings: Vec<String>) -> Vec<String> {
+    let lengths = warnings.iter().map(|warning| warning.chars().count());
+    if lengths.clone().sum::<usize>() <= MOST_WARNING_CHARS {
+        return warnings;
+    }
+    const ROOM_FOR_THE_LAST: usize = 100;
+    let mut room = MOST_WARNING_CHARS - ROOM_FOR_THE_LAST;
+    let fitting = lengths
+        .take_while(|length| {
+            let fits = *length <= room;
+            room = room.saturating_sub(*length);
+            fits
+        })
+        .count();
+    let rest = warnings.len() - fitting;
+    warnings.truncate(fitting);
+    warnings
+        .push(format!("mirrorgate audit: and {rest} more, all of them in the audit log and in mirrorgate's own log"));
+    warnings
+}
+
+/// In a repeated call the keys end in `-again`, since the API server keeps the first value of a key (A5).
+fn audit_annotations(pod: &Pod<'_>, plan: &Plan<'_, '_>, decision: &Decision) -> Vec<(Cow<'static, str>, String)> {
+    #[derive(Serialize)]
+    struct Rewrite<'a> {
+        field: String,
+        from: &'a str,
+        to: &'a str,
+        mirror: &'a str,
+    }
+
+    let repeated = pod.original_images().is_some();
+    let key =
+        |key: &'static str| -> Cow<'static, str> { if repeated { format!("{key}-again").into() } else { key.into() } };
+    let mut annotations = vec![(key("decision"), if decision.would_allow { "allow" } else { "deny" }.to_owned())];
+    let rewrites: Vec<Rewrite<'_>> = plan
+        .images
+        .iter()
+        .filter_map(|planned| match &planned.outcome {
+            Outcome::Rewritten { to, mirror, .. } => {
+                Some(Rewrite { field: planned.field.to_string(), from: planned.image, to, mirror: mirror.name() })
+            }
+            _ => None,
+        })
+        .collect();
+    if !rewrites.is_empty() {
+        annotations.push((key("rewritten"), serde_json::to_string(&rewrites).unwrap_or_default()));
+    }
+    if !decision.would_allow {
+        annotations.push((key("denied"), decision.message()));
+    }
+    annotations
+}

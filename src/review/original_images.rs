@@ -1,0 +1,107 @@
+//! The annotation that tells a person what a pod's author wrote (M12). It is information: no decision reads it.
+
+use std::fmt;
+
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde::ser::{SerializeMap, Serializer};
+
+use super::plan::{Outcome, PlannedImage};
+use super::pod::{ImageList, Pod};
+
+/// The annotation's key.
+pub const ORIGINAL_IMAGES: &str = "mirrorgate.dev/original-images";
+
+/// The most that the API server lets a pod's annotations weigh, keys and values together.
+const MOST_ANNOTATION_BYTES: usize = 256 * 1024;
+
+/// The annotation's value once the plan's rewrites are in it; none where it would take the pod's annotations over the
+/// API server's limit, or nothing is rewritten.
+///
+/// Entries that are there stay: they are of an earlier call for this same request. On an UPDATE (`old` is the stored
+/// pod) an entry that the stored pod has as well tells of an image that this update replaces, and makes way.
+pub(super) fn original_images(pod: &Pod<'_>, old: Option<&Pod<'_>>, images: &[PlannedImage<'_, '_>]) -> Option<String> {
+    let mut rewritten = images.iter().filter(|i| matches!(i.outcome, Outcome::Rewritten { .. })).peekable();
+    rewritten.peek()?;
+    let there = pod.original_images();
+    let mut entries = Entries::read(there);
+    let stored = Entries::read(old.and_then(Pod::original_images));
+    for planned in rewritten {
+        let key = Key { volume: planned.field.list == ImageList::Volumes, name: planned.name };
+        match entries.0.iter_mut().find(|(k, _)| key.is(k)) {
+            None => entries.0.push((key.to_string(), planned.image.to_owned())),
+            Some((k, reference)) => {
+                if stored.0.iter().any(|(sk, sr)| sk == k && sr == reference) {
+                    planned.image.clone_into(reference);
+                }
+            }
+        }
+    }
+    let value = entries.write();
+    let weight = pod.annotation_bytes() + value.len() - there.map_or(0, str::len)
+        + if there.is_some() { 0 } else { ORIGINAL_IMAGES.len() };
+    (weight <= MOST_ANNOTATION_BYTES).then_some(value)
+}
+
+/// `<container name>` or `volume:<volume name>`.
+struct Key<'a> {
+    volume: bool,
+    name: &'a str,
+}
+
+impl Key<'_> {
+    fn is(&self, written: &str) -> bool {
+        if self.volume { written.strip_prefix("volume:") == Some(self.name) } else { written == self.name }
+    }
+}
+
+impl fmt::Display for Key<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}", if self.volume { "volume:" } else { "" }, self.name)
+    }
+}
+
+/// The annotation's JSON object, in its own order.
+#[derive(Default)]
+struct Entries(Vec<(String, String)>);
+
+impl Entries {
+    /// What is no JSON object of strings is as if absent: it is not ours.
+    fn read(annotation: Option<&str>) -> Self {
+        annotation.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default()
+    }
+
+    fn write(&self) -> String {
+        let mut json = Vec::new();
+        let mut serializer = serde_json::Serializer::new(&mut json);
+        let written = serializer.serialize_map(Some(self.0.len())).and_then(|mut map| {
+            self.0.iter().try_for_each(|(key, reference)| map.serialize_entry(key, reference))?;
+            map.end()
+        });
+        debug_assert!(written.is_ok(), "strings into memory");
+        String::from_utf8(json).unwrap_or_default()
+    }
+}
+
+impl<'de> Deserialize<'de> for Entries {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct EntriesVisitor;
+
+        impl<'de> Visitor<'de> for EntriesVisitor {
+            type Value = Entries;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object of strings")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Entries, A::Error> {
+                let mut entries = Entries::default();
+                while let Some(entry) = map.next_entry()? {
+                    entries.0.push(entry);
+                }
+                Ok(entries)
+            }
+        }
+
+        deserializer.deserialize_map(EntriesVisitor)
+    }
+}

@@ -1,0 +1,153 @@
+//! What is to be done to a pod, and nothing of how it is answered.
+
+use std::fmt;
+
+use crate::image::{ParseError, Reference};
+use crate::policy::{HostPattern, InvalidResult, Mirror, Policy, Route};
+
+use super::Change;
+use super::pod::{ImageField, ImageList, NamedImage, Pod};
+
+/// What is to be done to one pod.
+#[derive(Debug)]
+pub struct Plan<'p, 'a> {
+    /// Every image that this request may still change, in the pod's order.
+    pub images: Vec<PlannedImage<'p, 'a>>,
+}
+
+/// One image of the pod, and what becomes of it.
+#[derive(Debug)]
+pub struct PlannedImage<'p, 'a> {
+    /// Where it stands.
+    pub field: ImageField,
+    /// The container's or volume's name.
+    pub name: &'a str,
+    /// The image as its author wrote it.
+    pub image: &'a str,
+    /// What becomes of it.
+    pub outcome: Outcome<'p>,
+}
+
+/// What becomes of an image.
+#[derive(Debug)]
+pub enum Outcome<'p> {
+    /// It comes from a mirror (M6).
+    Rewritten {
+        /// The image as the pod will carry it.
+        to: String,
+        /// The mirror it comes from.
+        mirror: &'p Mirror,
+        /// The host pattern that led there.
+        pattern: &'p HostPattern,
+    },
+    /// It stays byte for byte as it is (R5).
+    Kept(Kept<'p>),
+    /// No runtime can read it (A3).
+    Unreadable(ParseError),
+    /// The mirror would have to serve it, and no reference says so (M6).
+    Unmirrorable {
+        /// What is wrong with the result.
+        error: InvalidResult,
+        /// The mirror that was meant.
+        mirror: &'p Mirror,
+    },
+}
+
+/// Why an image stays as it is.
+#[derive(Debug)]
+pub enum Kept<'p> {
+    /// `ignore.images` holds this very text (M10).
+    IgnoredText,
+    /// The pull policy is `Never`: nothing is pulled (M9).
+    NeverPulled,
+    /// `ignore.ownerKinds` holds the kind of an owner (M10).
+    IgnoredOwner,
+    /// The policy leads it nowhere else.
+    Routed(Route<'p>),
+}
+
+impl fmt::Display for Kept<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::IgnoredText => f.write_str("ignore.images lists this text"),
+            Self::NeverPulled => f.write_str("its pull policy is Never: nothing is pulled"),
+            Self::IgnoredOwner => f.write_str("ignore.ownerKinds lists the kind of an owner of the pod"),
+            Self::Routed(route) => match route {
+                Route::IgnoredImage { pattern } => write!(f, "ignore.images has the glob {pattern}"),
+                Route::IgnoredRegistry { pattern } => write!(f, "ignore.registries lists {pattern}"),
+                Route::Endpoint { mirror } => write!(f, "it is at the endpoint of mirror {} already", mirror.name()),
+                Route::Unlisted => f.write_str("no mirror lists its registry"),
+                Route::NotServed { pattern, mirror, why } => {
+                    write!(f, "mirror {} lists {pattern} and does not serve this image: {why}", mirror.name())
+                }
+                Route::Mirrored { mirror, .. } => write!(f, "mirror {} serves it", mirror.name()),
+            },
+        }
+    }
+}
+
+impl Outcome<'_> {
+    /// The word for it in metrics.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Rewritten { .. } => "rewritten",
+            Self::Kept(_) => "kept",
+            Self::Unreadable(_) => "unreadable",
+            Self::Unmirrorable { .. } => "unmirrorable",
+        }
+    }
+}
+
+/// Plans for the part of the pod that the change may still alter (U1 to U3).
+pub fn plan<'p, 'a>(policy: &'p Policy, pod: &'a Pod<'a>, change: Change<'_>) -> Plan<'p, 'a> {
+    let ignored_owner = pod.owners().any(|owner| policy.ignores_owner(owner.api_version(), owner.kind()));
+    let images = pod
+        .images()
+        .filter(|image| is_open_to(change, image))
+        .map(|NamedImage { field, name, image, never_pulled }| {
+            let mut outcome = plan_image(policy, image);
+            if let Outcome::Rewritten { .. } | Outcome::Unmirrorable { .. } = outcome {
+                if never_pulled {
+                    outcome = Outcome::Kept(Kept::NeverPulled);
+                } else if ignored_owner {
+                    outcome = Outcome::Kept(Kept::IgnoredOwner);
+                }
+            }
+            PlannedImage { field, name, image, outcome }
+        })
+        .collect();
+    Plan { images }
+}
+
+/// What becomes of an image for its text alone, whatever pod names it.
+pub fn plan_image<'p>(policy: &'p Policy, image: &str) -> Outcome<'p> {
+    if policy.ignores_text(image) {
+        return Outcome::Kept(Kept::IgnoredText);
+    }
+    let reference = match Reference::parse(image) {
+        Ok(reference) => reference,
+        Err(error) => return Outcome::Unreadable(error),
+    };
+    match policy.route(&reference) {
+        Route::Mirrored { pattern, mirror } => match mirror.rewrite(&reference) {
+            Ok(to) => Outcome::Rewritten { to, mirror, pattern },
+            Err(error) => Outcome::Unmirrorable { error, mirror },
+        },
+        route => Outcome::Kept(Kept::Routed(route)),
+    }
+}
+
+/// Whether the API server still takes a change of this image (U2, U3).
+fn is_open_to(change: Change<'_>, image: &NamedImage<'_>) -> bool {
+    let list = image.field.list;
+    match change {
+        Change::Create => true,
+        Change::Update { old } => {
+            matches!(list, ImageList::Containers | ImageList::InitContainers)
+                && old.image_of(list, image.name) != Some(image.image)
+        }
+        Change::EphemeralContainers { old } => {
+            list == ImageList::EphemeralContainers && old.image_of(list, image.name).is_none()
+        }
+    }
+}

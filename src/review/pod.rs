@@ -1,0 +1,406 @@
+//! Every place where a pod names an image, read from the pod's own JSON.
+//!
+//! Only the fields that a decision needs are read, borrowed from the body; the rest is skipped. The pod is never built
+//! up and written back: fields that these types do not know stay as they are (A4).
+
+use std::fmt;
+
+use serde::Deserialize;
+use serde::de::{Deserializer, MapAccess, Visitor};
+
+use super::object::Object;
+use super::original_images::ORIGINAL_IMAGES;
+use super::text::Text;
+
+/// The annotation that the kubelet puts on the mirror pod of a static pod. Its presence decides, not its value (U1).
+const MIRROR_POD: &str = "kubernetes.io/config.mirror";
+
+/// A pod, as far as a decision reads it. Lists and objects that are `null` are as if absent.
+#[derive(Debug, Default, Deserialize)]
+pub struct Pod<'a> {
+    #[serde(borrow, default)]
+    metadata: Option<Object<Metadata<'a>>>,
+    #[serde(borrow, default)]
+    spec: Option<Object<Spec<'a>>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Metadata<'a> {
+    #[serde(borrow, default)]
+    name: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    generate_name: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    deletion_timestamp: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    annotations: Option<Annotations<'a>>,
+    #[serde(borrow, default)]
+    owner_references: Option<Vec<Option<Object<Owner<'a>>>>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Spec<'a> {
+    #[serde(borrow, default)]
+    containers: Option<Vec<Option<Object<Container<'a>>>>>,
+    #[serde(borrow, default)]
+    init_containers: Option<Vec<Option<Object<Container<'a>>>>>,
+    #[serde(borrow, default)]
+    ephemeral_containers: Option<Vec<Option<Object<Container<'a>>>>>,
+    #[serde(borrow, default)]
+    volumes: Option<Vec<Option<Object<Volume<'a>>>>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Container<'a> {
+    #[serde(borrow, default)]
+    name: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    image: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    image_pull_policy: Option<Text<'a>>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Volume<'a> {
+    #[serde(borrow, default)]
+    name: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    image: Option<Object<ImageVolume<'a>>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ImageVolume<'a> {
+    #[serde(borrow, default)]
+    reference: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    pull_policy: Option<Text<'a>>,
+}
+
+/// An owner reference. An author can forge one: it may stop a rewrite, never a check (M10).
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Owner<'a> {
+    #[serde(borrow, default)]
+    api_version: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    kind: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    name: Option<Text<'a>>,
+}
+
+impl Owner<'_> {
+    /// `group/version`, or `version` alone for the core group; empty where absent.
+    pub fn api_version(&self) -> &str {
+        self.api_version.as_deref().unwrap_or_default()
+    }
+
+    /// Empty where absent.
+    pub fn kind(&self) -> &str {
+        self.kind.as_deref().unwrap_or_default()
+    }
+}
+
+impl fmt::Display for Owner<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.kind(), self.name.as_deref().unwrap_or_default())
+    }
+}
+
+/// What is read of the annotations: never a reason for a decision, but for mirror pods (U1, M12).
+#[derive(Debug, Default)]
+struct Annotations<'a> {
+    mirror_pod: bool,
+    original_images: Option<Text<'a>>,
+    /// Bytes of all keys and values, as the API server counts them against its limit.
+    bytes: usize,
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Annotations<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct AnnotationsVisitor;
+
+        impl<'de> Visitor<'de> for AnnotationsVisitor {
+            type Value = Annotations<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("annotations")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut annotations = Annotations::default();
+                while let Some((key, value)) = map.next_entry::<Text<'de>, Option<Text<'de>>>()? {
+                    annotations.bytes += key.len() + value.as_deref().map_or(0, str::len);
+                    match &*key {
+                        MIRROR_POD => annotations.mirror_pod = true,
+                        ORIGINAL_IMAGES => annotations.original_images = value,
+                        _ => {}
+                    }
+                }
+                Ok(annotations)
+            }
+        }
+
+        deserializer.deserialize_map(AnnotationsVisitor)
+    }
+}
+
+impl<'a> Pod<'a> {
+    /// Reads a pod from its JSON.
+    ///
+    /// # Errors
+    /// What is no JSON, or of another shape than a pod (a number as image, a list as spec), which no API server sends.
+    pub fn parse(json: &'a str) -> Result<Self, serde_json::Error> {
+        serde_json::from_str(json).map(|Object(pod)| pod)
+    }
+
+    /// `metadata.name`; empty where absent, as it is under `generateName` (U5).
+    pub fn name(&self) -> &str {
+        self.metadata.as_ref().and_then(|m| m.name.as_deref()).unwrap_or_default()
+    }
+
+    /// `metadata.generateName`; empty where absent.
+    pub fn generate_name(&self) -> &str {
+        self.metadata.as_ref().and_then(|m| m.generate_name.as_deref()).unwrap_or_default()
+    }
+
+    /// The owner references.
+    pub fn owners(&self) -> impl Iterator<Item = &Owner<'a>> {
+        self.metadata
+            .iter()
+            .filter_map(|m| m.owner_references.as_deref())
+            .flatten()
+            .flatten()
+            .map(|Object(owner)| owner)
+    }
+
+    /// Whether this is the mirror pod of a static pod (U1).
+    pub fn is_mirror_pod(&self) -> bool {
+        self.annotations().is_some_and(|a| a.mirror_pod)
+    }
+
+    /// Whether the pod is being deleted (U4).
+    pub fn is_being_deleted(&self) -> bool {
+        self.metadata.as_ref().is_some_and(|m| m.deletion_timestamp.is_some())
+    }
+
+    pub(super) fn has_metadata(&self) -> bool {
+        self.metadata.is_some()
+    }
+
+    pub(super) fn has_annotations(&self) -> bool {
+        self.annotations().is_some()
+    }
+
+    pub(super) fn annotation_bytes(&self) -> usize {
+        self.annotations().map_or(0, |a| a.bytes)
+    }
+
+    /// The annotation of an earlier call, or what an author wrote under its name.
+    pub(super) fn original_images(&self) -> Option<&str> {
+        self.annotations().and_then(|a| a.original_images.as_deref())
+    }
+
+    fn annotations(&self) -> Option<&Annotations<'a>> {
+        self.metadata.as_ref().and_then(|m| m.annotations.as_ref())
+    }
+
+    /// Every image that is there, in the order containers, initContainers, ephemeralContainers, volumes (M8). One that
+    /// is missing, empty or null is not among them: the API server validates after us (A4).
+    pub fn images(&self) -> impl Iterator<Item = NamedImage<'_>> {
+        [ImageList::Containers, ImageList::InitContainers, ImageList::EphemeralContainers]
+            .into_iter()
+            .flat_map(|list| self.containers(list).map(move |(index, container)| container.image(list, index)))
+            .chain(self.volumes().map(|(index, volume)| volume.image(index)))
+            .flatten()
+    }
+
+    /// The image of the container of that name in that list.
+    pub(super) fn image_of(&self, list: ImageList, name: &str) -> Option<&str> {
+        let mut containers = self.containers(list);
+        let (_, container) = containers.find(|(_, c)| c.name.as_deref().unwrap_or_default() == name)?;
+        Some(container.image.as_deref().unwrap_or_default())
+    }
+
+    fn containers(&self, list: ImageList) -> impl Iterator<Item = (usize, &Container<'a>)> {
+        let containers = self.spec.as_ref().and_then(|spec| match list {
+            ImageList::Containers => spec.containers.as_deref(),
+            ImageList::InitContainers => spec.init_containers.as_deref(),
+            ImageList::EphemeralContainers => spec.ephemeral_containers.as_deref(),
+            ImageList::Volumes => None,
+        });
+        containers.unwrap_or_default().iter().enumerate().filter_map(|(index, c)| Some((index, &**c.as_ref()?)))
+    }
+
+    fn volumes(&self) -> impl Iterator<Item = (usize, &Volume<'a>)> {
+        let volumes = self.spec.as_ref().and_then(|spec| spec.volumes.as_deref()).unwrap_or_default();
+        volumes.iter().enumerate().filter_map(|(index, v)| Some((index, &**v.as_ref()?)))
+    }
+}
+
+impl Container<'_> {
+    fn image(&self, list: ImageList, index: usize) -> Option<NamedImage<'_>> {
+        NamedImage::new(list, index, &self.name, &self.image, &self.image_pull_policy)
+    }
+}
+
+impl Volume<'_> {
+    fn image(&self, index: usize) -> Option<NamedImage<'_>> {
+        let image = self.image.as_ref()?;
+        NamedImage::new(ImageList::Volumes, index, &self.name, &image.reference, &image.pull_policy)
+    }
+}
+
+/// An image as a pod names it.
+#[derive(Clone, Copy, Debug)]
+pub struct NamedImage<'a> {
+    /// Where it stands.
+    pub field: ImageField,
+    /// The container's or volume's name; empty where absent.
+    pub name: &'a str,
+    /// The text, as its author wrote it; never empty.
+    pub image: &'a str,
+    /// Whether the pull policy is `Never` (M9).
+    pub never_pulled: bool,
+}
+
+impl<'a> NamedImage<'a> {
+    fn new(
+        list: ImageList,
+        index: usize,
+        name: &'a Option<Text<'_>>,
+        image: &'a Option<Text<'_>>,
+        pull_policy: &'a Option<Text<'_>>,
+    ) -> Option<Self> {
+        let image = image.as_deref().filter(|image| !image.is_empty())?;
+        Some(Self {
+            field: ImageField { list, index },
+            name: name.as_deref().unwrap_or_default(),
+            image,
+            never_pulled: pull_policy.as_deref() == Some("Never"),
+        })
+    }
+}
+
+/// The lists of a pod whose entries name images (M8).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ImageList {
+    /// `spec.containers`
+    Containers,
+    /// `spec.initContainers`
+    InitContainers,
+    /// `spec.ephemeralContainers`
+    EphemeralContainers,
+    /// `spec.volumes`, for `image.reference`
+    Volumes,
+}
+
+impl ImageList {
+    fn key(self) -> &'static str {
+        match self {
+            Self::Containers => "containers",
+            Self::InitContainers => "initContainers",
+            Self::EphemeralContainers => "ephemeralContainers",
+            Self::Volumes => "volumes",
+        }
+    }
+
+    /// What one entry is called in messages.
+    pub fn entry(self) -> &'static str {
+        match self {
+            Self::Containers => "container",
+            Self::InitContainers => "init container",
+            Self::EphemeralContainers => "ephemeral container",
+            Self::Volumes => "volume",
+        }
+    }
+}
+
+/// Where in a pod an image stands. `Display` writes the path as Kubernetes does: `spec.containers[0].image`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ImageField {
+    /// The list.
+    pub list: ImageList,
+    /// The entry of the list, from 0.
+    pub index: usize,
+}
+
+impl ImageField {
+    /// The JSON pointer (RFC 6901): `/spec/containers/0/image`.
+    pub fn pointer(self) -> String {
+        let Self { list, index } = self;
+        let tail = if list == ImageList::Volumes { "image/reference" } else { "image" };
+        format!("/spec/{}/{index}/{tail}", list.key())
+    }
+}
+
+impl fmt::Display for ImageField {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let tail = if self.list == ImageList::Volumes { "image.reference" } else { "image" };
+        write!(f, "spec.{}[{}].{tail}", self.list.key(), self.index)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fields(json: &str) -> Vec<String> {
+        Pod::parse(json).unwrap().images().map(|image| format!("{}={}", image.field, image.image)).collect()
+    }
+
+    #[test]
+    fn m8_every_place_that_names_an_image() {
+        let json = r#"{"spec":{"volumes":[{"name":"a"},{"name":"m","image":{"reference":"v"}}],"ephemeralContainers":[{"image":"e"}],
+            "initContainers":[{"image":"i"}],"containers":[{"name":"w","image":"c0"},{"image":"c1"}]}}"#;
+        assert_eq!(
+            fields(json),
+            [
+                "spec.containers[0].image=c0",
+                "spec.containers[1].image=c1",
+                "spec.initContainers[0].image=i",
+                "spec.ephemeralContainers[0].image=e",
+                "spec.volumes[1].image.reference=v"
+            ]
+        );
+    }
+
+    #[test]
+    fn a4_missing_empty_and_null_images_are_left_alone() {
+        for json in [
+            r"{}",
+            r#"{"metadata":null,"spec":null}"#,
+            r#"{"spec":{"containers":null,"initContainers":[null],"volumes":[{"image":null},{"image":{}},{"image":{"reference":null}}]}}"#,
+            r#"{"spec":{"containers":[{},{"image":null},{"image":""}]}}"#,
+        ] {
+            assert_eq!(fields(json), [""; 0], "{json}");
+        }
+    }
+
+    #[test]
+    fn a_pod_of_the_wrong_shape_is_an_error() {
+        for json in [
+            r#"{"spec":[]}"#,
+            r#"{"spec":{"containers":[{"image":7}]}}"#,
+            r#"{"metadata":{"annotations":[]}}"#,
+            "[]",
+            r#"{"spec":{"containers":[[]]}}"#,
+        ] {
+            assert!(Pod::parse(json).is_err(), "{json}");
+        }
+    }
+
+    #[test]
+    fn u1_the_presence_of_the_key_makes_a_mirror_pod() {
+        for (json, expected) in [
+            (r#"{"metadata":{"annotations":{"kubernetes.io/config.mirror":""}}}"#, true),
+            (r#"{"metadata":{"annotations":{"kubernetes.io/config.source":"api"}}}"#, false),
+            (r#"{"metadata":{"annotations":null}}"#, false),
+        ] {
+            assert_eq!(Pod::parse(json).unwrap().is_mirror_pod(), expected, "{json}");
+        }
+    }
+}
