@@ -23,7 +23,9 @@
 //! Imports run one way: `image <- yaml <- policy <- review <- telemetry <- cluster <- app <- server <- serve <- cli <- main`.
 //! `image`, `yaml`, `policy` and `review` are pure: no clock, no file, no socket, no `async`.
 
+pub mod app;
 pub mod cli;
+pub mod cluster;
 pub mod image;
 pub mod policy;
 pub mod review;

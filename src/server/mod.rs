@@ -12,11 +12,15 @@ mod activity;
 mod certificate;
 mod connection;
 mod duration;
+pub mod handler;
 mod health;
 mod listener;
+mod refusal;
+pub mod wire;
 
 pub use certificate::{Certificate, CertificateError, CertificateSource, READINESS as CERTIFICATE_READINESS};
 pub use connection::Stage;
 pub use duration::{InvalidDuration, parse_duration};
 pub use health::health_router;
 pub use listener::serve_connections;
+pub use refusal::Refusal;

@@ -1,0 +1,250 @@
+//! The policy ConfigMap: read live, the last good one kept (trap 28).
+//!
+//! One task watches the one object by name, and is the only writer of the policy in force. A broken edit, a deleted
+//! ConfigMap and an API server that is away leave the policy as it is; log, metric, `/readyz` and an Event say so.
+
+use std::convert::Infallible;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures::StreamExt;
+use k8s_openapi::api::core::v1::{ConfigMap, ObjectReference};
+use kube::api::Api;
+use kube::runtime::watcher::{self, watcher};
+use kube::{Client, Resource};
+use tokio::sync::watch;
+use tracing::{error, info, warn};
+
+use crate::policy::{LoadedPolicy, Policy};
+use crate::telemetry::{Metrics, Readiness};
+
+use super::events::{Events, Severity};
+
+/// The name of the ConfigMap, in mirrorgate's own namespace.
+pub const POLICY_CONFIG_MAP: &str = "mirrorgate-policy";
+
+/// The key of the policy document in it.
+pub const POLICY_KEY: &str = "policy.yaml";
+
+/// The part of `/readyz`, and the label of `mirrorgate_watch_up`.
+const PART: &str = "policy";
+const RESOURCE: &str = "configmaps";
+
+/// An outage shorter than this gets no Event when it is over: API servers close watches now and then.
+const OUTAGE_WORTH_AN_EVENT: Duration = Duration::from_secs(5);
+
+/// Between two questions whether the API server is back: one small GET, so that an edit is in force within a second of
+/// its return.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// The watch of the policy ConfigMap.
+pub struct PolicyWatch {
+    api: Api<ConfigMap>,
+    namespace: String,
+    events: Events,
+    sender: watch::Sender<Option<Arc<LoadedPolicy>>>,
+    metrics: Arc<Metrics>,
+    readiness: Arc<Readiness>,
+    /// What was last said of the ConfigMap, so that nothing is said twice.
+    last: Last,
+}
+
+#[derive(PartialEq, Eq)]
+enum Last {
+    Nothing,
+    Absent,
+    /// The source as it was read, good or bad; `None` where the key is absent.
+    Source(Option<String>),
+}
+
+impl PolicyWatch {
+    /// `namespace` is mirrorgate's own; `instance` names this replica in Events.
+    pub fn new(
+        client: Client,
+        namespace: &str,
+        instance: String,
+        sender: watch::Sender<Option<Arc<LoadedPolicy>>>,
+        metrics: Arc<Metrics>,
+        readiness: Arc<Readiness>,
+    ) -> Self {
+        Self {
+            api: Api::namespaced(client.clone(), namespace),
+            namespace: namespace.to_owned(),
+            events: Events::new(client, namespace, instance),
+            sender,
+            metrics,
+            readiness,
+            last: Last::Nothing,
+        }
+    }
+
+    /// Watches for as long as the process lives.
+    ///
+    /// A watch that fails is not resumed but begun anew, as soon as the API server answers: what was missed meanwhile is
+    /// in its initial list.
+    pub async fn run(mut self) -> Infallible {
+        loop {
+            let fault = self.follow().await;
+            let since = Instant::now();
+            self.down(&fault);
+            self.until_the_api_server_answers().await;
+            self.up(since.elapsed()).await;
+        }
+    }
+
+    /// Obeys the watch until its first fault, and returns that.
+    async fn follow(&mut self) -> String {
+        let config = watcher::Config::default().fields(&format!("metadata.name={POLICY_CONFIG_MAP}"));
+        let mut stream = pin!(watcher(self.api.clone(), config));
+        let mut listed = None;
+        while let Some(event) = stream.next().await {
+            match event {
+                Ok(watcher::Event::Init) => listed = None,
+                Ok(watcher::Event::InitApply(config_map)) => listed = Some(config_map),
+                Ok(watcher::Event::InitDone) => {
+                    self.metrics.watch_up(RESOURCE, true);
+                    self.readiness.remark(PART, None);
+                    match listed.take() {
+                        Some(config_map) => self.apply(&config_map).await,
+                        None => self.absent().await,
+                    }
+                }
+                Ok(watcher::Event::Apply(config_map)) => self.apply(&config_map).await,
+                Ok(watcher::Event::Delete(_)) => self.absent().await,
+                Err(fault) => return self.explained(&fault),
+            }
+        }
+        "the watch ended".to_owned()
+    }
+
+    /// A fault in the words of whoever must mend it: a missing permission is named.
+    fn explained(&self, fault: &dyn std::error::Error) -> String {
+        let mut words = fault.to_string();
+        let mut source = fault.source();
+        while let Some(cause) = source {
+            words = cause.to_string();
+            if let Some(kube::Error::Api(status)) = cause.downcast_ref::<kube::Error>()
+                && status.code == 403
+            {
+                return format!(
+                    "forbidden: a Role in {} must allow get, list and watch of configmaps with resourceNames [{POLICY_CONFIG_MAP}] ({})",
+                    self.namespace, status.message
+                );
+            }
+            source = cause.source();
+        }
+        words
+    }
+
+    fn down(&self, fault: &str) {
+        self.metrics.watch_up(RESOURCE, false);
+        let kept = if self.has_policy() { "; the last good policy stays in force" } else { "" };
+        warn!(error = fault, "the policy ConfigMap cannot be watched{kept}");
+        self.readiness.remark(PART, Some(format!("the ConfigMap cannot be watched: {fault}{kept}")));
+        if !self.has_policy() {
+            self.readiness.set(PART, Err(format!("the ConfigMap cannot be watched: {fault}")));
+        }
+    }
+
+    async fn until_the_api_server_answers(&self) {
+        loop {
+            tokio::time::sleep(PAUSE).await;
+            match tokio::time::timeout(Duration::from_secs(5), self.api.get_opt(POLICY_CONFIG_MAP)).await {
+                Ok(Ok(_)) => return,
+                Ok(Err(fault)) => tracing::debug!(error = %fault, "the API server does not answer yet"),
+                Err(_) => tracing::debug!(error = "timed out", "the API server does not answer yet"),
+            }
+        }
+    }
+
+    async fn up(&self, outage: Duration) {
+        let seconds = outage.as_secs();
+        info!(seconds, "the API server answers again; the policy ConfigMap is watched anew");
+        if outage >= OUTAGE_WORTH_AN_EVENT && self.has_policy() {
+            let note = format!("The API server was away for {seconds} s; the last good policy stayed in force.");
+            self.events.write(self.reference(None), Severity::Normal, "PolicyWatchRestored", &note).await;
+        }
+    }
+
+    /// The ConfigMap is there, new or edited.
+    async fn apply(&mut self, config_map: &ConfigMap) {
+        let source = config_map.data.as_ref().and_then(|data| data.get(POLICY_KEY));
+        let now = Last::Source(source.cloned());
+        if self.last == now {
+            return;
+        }
+        self.last = now;
+        let Some(source) = source else {
+            let note = format!("The ConfigMap has no key {POLICY_KEY}; put the policy document there.");
+            return self.refuse(Some(config_map), "PolicyInvalid", 1, note).await;
+        };
+        match Policy::read(source) {
+            Ok(compiled) => {
+                let generation = self.sender.borrow().as_ref().map_or(0, |loaded| loaded.generation) + 1;
+                let loaded = LoadedPolicy::new(compiled.policy, source, generation);
+                let sha256 = loaded.sha256.clone();
+                let mirrors = loaded.policy.mirrors().count();
+                self.sender.send_replace(Some(Arc::new(loaded)));
+                self.metrics.policy_loaded(generation, &sha256);
+                self.readiness.set(PART, Ok(()));
+                self.readiness.remark(PART, None);
+                info!(generation, sha256, mirrors, "policy in force");
+                for warning in &compiled.warnings {
+                    warn!(fault = %warning, "policy");
+                }
+                let note = std::iter::once(format!("Policy {} is in force.", &sha256[..12]))
+                    .chain(compiled.warnings.iter().map(ToString::to_string))
+                    .collect::<Vec<_>>()
+                    .join("\n");
+                self.events.write(self.reference(Some(config_map)), Severity::Normal, "PolicyLoaded", &note).await;
+            }
+            Err(faults) => {
+                let note = faults.to_string();
+                self.refuse(Some(config_map), "PolicyInvalid", faults.0.len(), note).await;
+            }
+        }
+    }
+
+    /// The ConfigMap is not there.
+    async fn absent(&mut self) {
+        if self.last == Last::Absent {
+            return;
+        }
+        self.last = Last::Absent;
+        let note = format!("There is no ConfigMap {POLICY_CONFIG_MAP} in {}.", self.namespace);
+        self.refuse(None, "PolicyMissing", 1, note).await;
+    }
+
+    /// What is there cannot be obeyed: says so everywhere, and changes nothing.
+    async fn refuse(&self, config_map: Option<&ConfigMap>, reason: &str, faults: usize, note: String) {
+        self.metrics.policy_errors(faults);
+        let note = if self.has_policy() {
+            self.readiness.remark(PART, Some(format!("the last good policy stays in force: {note}")));
+            format!("The last good policy stays in force. {note}")
+        } else {
+            self.readiness.set(PART, Err(note.clone()));
+            note
+        };
+        error!(reason, faults, "policy not in force: {note}");
+        self.events.write(self.reference(config_map), Severity::Warning, reason, &note).await;
+    }
+
+    fn has_policy(&self) -> bool {
+        self.sender.borrow().is_some()
+    }
+
+    /// What an Event is about; without the object, the name under which it is expected.
+    fn reference(&self, config_map: Option<&ConfigMap>) -> ObjectReference {
+        config_map.map_or_else(
+            || ObjectReference {
+                api_version: Some("v1".to_owned()),
+                kind: Some("ConfigMap".to_owned()),
+                name: Some(POLICY_CONFIG_MAP.to_owned()),
+                namespace: Some(self.namespace.clone()),
+                ..ObjectReference::default()
+            },
+            |config_map| config_map.object_ref(&()),
+        )
+    }
+}

@@ -1,0 +1,112 @@
+//! One review, from the bytes of its body to the bytes of its answer, with the metrics and the one log line for it.
+
+use std::fmt;
+use std::time::Instant;
+
+use tracing::info;
+
+use crate::app::App;
+use crate::image::Escaped;
+use crate::review::{Decision, Mode, Outcome, Plan, Pod};
+
+use super::refusal::Refusal;
+use super::wire::{self, Request};
+
+/// The most characters of a name from the request in the log.
+const MOST_NAME_CHARS: usize = 253;
+
+/// Answers one review.
+///
+/// # Errors
+/// 400 for a body that is no review, 503 while there is no policy, 500 for a fault of ours (A2): never a denial.
+pub fn review(app: &App, mode: Mode, body: &[u8]) -> Result<Vec<u8>, Refusal> {
+    let started = Instant::now();
+    let Some(loaded) = app.policy() else {
+        app.metrics().admission(mode.as_str(), "OTHER", "error", started.elapsed().as_secs_f64());
+        return Err(Refusal::not_ready("no policy is loaded yet; /readyz says why"));
+    };
+    let answered = Request::parse(body).map_err(Refusal::bad_review).and_then(|request| {
+        let (plan, decision) = request.decide(mode, &loaded.policy);
+        let answer = wire::answer(&request.uid, &decision).map_err(Refusal::internal)?;
+        count(app, mode, &request, &plan, &decision, started);
+        log(mode, &request, &plan, &decision, started);
+        Ok(answer)
+    });
+    if let Err(refusal) = &answered {
+        app.metrics().admission(mode.as_str(), "OTHER", "error", started.elapsed().as_secs_f64());
+        info!(mode = mode.as_str(), decision = "error", code = refusal.status, error = %refusal.message, "review");
+    }
+    answered
+}
+
+fn count(app: &App, mode: Mode, request: &Request<'_>, plan: &Plan<'_, '_>, decision: &Decision, started: Instant) {
+    let metrics = app.metrics();
+    let seconds = started.elapsed().as_secs_f64();
+    metrics.admission(mode.as_str(), request.operation.as_str(), result(decision, plan), seconds);
+    for planned in &plan.images {
+        let mirror = match &planned.outcome {
+            Outcome::Rewritten { mirror, .. } | Outcome::Unmirrorable { mirror, .. } => mirror.name(),
+            Outcome::Kept(_) | Outcome::Unreadable(_) => "",
+        };
+        metrics.image(mirror, planned.outcome.as_str());
+    }
+}
+
+/// The word for a decision in log and metrics. In audit mode it is what enforce mode would have answered.
+fn result(decision: &Decision, plan: &Plan<'_, '_>) -> &'static str {
+    let rewrites = plan.images.iter().any(|planned| matches!(planned.outcome, Outcome::Rewritten { .. }));
+    match (decision.would_allow, rewrites) {
+        (false, _) => "denied",
+        (true, true) => "patched",
+        (true, false) => "allowed",
+    }
+}
+
+/// The one line for a review. What an author or a client wrote is escaped: the text form of the log is for terminals.
+fn log(mode: Mode, request: &Request<'_>, plan: &Plan<'_, '_>, decision: &Decision, started: Instant) {
+    let name = |text| Escaped::cut(text, MOST_NAME_CHARS);
+    let pod = if request.pod.name().is_empty() { &request.old_pod } else { &request.pod };
+    let denied = decision.message();
+    info!(
+        uid = %name(&request.uid),
+        namespace = %name(&request.namespace),
+        pod = %name(pod.name()),
+        generate_name = %name(pod.generate_name()),
+        owner = %OwnerName(pod),
+        mode = mode.as_str(),
+        operation = request.operation.as_str(),
+        dry_run = request.dry_run,
+        decision = result(decision, plan),
+        denied = (!denied.is_empty()).then_some(denied),
+        rewrites = %Rewrites(plan),
+        ms = started.elapsed().as_secs_f64() * 1e3,
+        "review"
+    );
+}
+
+struct OwnerName<'a>(&'a Pod<'a>);
+
+impl fmt::Display for OwnerName<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.owners().next() {
+            Some(owner) => Escaped::cut(&owner.to_string(), MOST_NAME_CHARS).fmt(f),
+            None => Ok(()),
+        }
+    }
+}
+
+/// `from=>to`, separated by blanks: a readable image holds none.
+struct Rewrites<'a>(&'a Plan<'a, 'a>);
+
+impl fmt::Display for Rewrites<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut separator = "";
+        for planned in &self.0.images {
+            if let Outcome::Rewritten { to, .. } = &planned.outcome {
+                write!(f, "{separator}{}=>{to}", planned.image)?;
+                separator = " ";
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,309 @@
+//! `AdmissionReview` of `admission.k8s.io/v1`, in and out (A2, A7).
+//!
+//! The request is borrowed from the body, and only the fields that matter are read: a review carries the whole pod twice,
+//! and most of it is skipped. What is decided is not here.
+
+use std::borrow::Cow;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde::ser::SerializeMap;
+use serde::{Deserialize, Serialize, Serializer};
+use serde_json::value::RawValue;
+
+use crate::image::Escaped;
+use crate::policy::Policy;
+use crate::review::{Cause, CauseReason, Change, Decision, Mode, Object, Plan, Pod, Text, decide, plan};
+
+const API_VERSION: &str = "admission.k8s.io/v1";
+const KIND: &str = "AdmissionReview";
+
+/// The most characters of a parser's own words in an answer.
+const MOST_DETAIL_CHARS: usize = 300;
+
+/// Why a body is no review that can be answered; the `message` of a 400.
+#[derive(Debug, thiserror::Error)]
+pub enum BadReview {
+    /// Not UTF-8, not JSON, or of another shape.
+    #[error("the body is not an AdmissionReview of {API_VERSION}: {0}")]
+    Shape(String),
+    /// JSON, of another kind or version.
+    #[error("the body is {0}, and must be an AdmissionReview of {API_VERSION}")]
+    OtherKind(String),
+    /// An AdmissionReview without `request`.
+    #[error("the AdmissionReview has no `request`")]
+    NoRequest,
+    /// A request without `uid`: the answer could not carry it.
+    #[error("the request has no `uid`")]
+    NoUid,
+    /// The object or old object has not the shape of a pod.
+    #[error("request.{field} is not a pod: {detail}")]
+    Pod {
+        /// `object` or `oldObject`.
+        field: &'static str,
+        /// The parser's words.
+        detail: String,
+    },
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Review<'a> {
+    #[serde(borrow, default)]
+    api_version: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    kind: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    request: Option<Object<RawRequest<'a>>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct RawRequest<'a> {
+    #[serde(borrow, default)]
+    uid: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    resource: Option<Object<Resource<'a>>>,
+    #[serde(borrow, default)]
+    sub_resource: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    namespace: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    operation: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    object: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    old_object: Option<&'a RawValue>,
+    #[serde(default)]
+    dry_run: Option<bool>,
+}
+
+#[derive(Default, Deserialize)]
+struct Resource<'a> {
+    #[serde(borrow, default)]
+    group: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    version: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    resource: Option<Text<'a>>,
+}
+
+/// One review, ready to be decided.
+#[derive(Debug)]
+pub struct Request<'a> {
+    /// Goes into the answer as it came.
+    pub uid: Text<'a>,
+    /// The pod's namespace, as the API server knows it (U5).
+    pub namespace: Text<'a>,
+    /// What is done to what.
+    pub operation: Operation,
+    /// Whether nothing will be stored; it decides nothing (U6).
+    pub dry_run: bool,
+    /// The pod as it would be stored; empty where there is none.
+    pub pod: Pod<'a>,
+    /// The pod as it is stored; empty where there is none.
+    pub old_pod: Pod<'a>,
+}
+
+/// What a request does, as far as it is our business.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Operation {
+    /// `CREATE pods`
+    Create,
+    /// `UPDATE pods`
+    Update,
+    /// `UPDATE pods/ephemeralcontainers`
+    UpdateEphemeralContainers,
+    /// `DELETE` or `CONNECT`, another subresource or resource (U4).
+    Other(&'static str),
+}
+
+impl Operation {
+    fn new(resource: &Resource<'_>, sub_resource: &str, operation: &str) -> Self {
+        let part = |text: &Option<Text<'_>>, expected: &str| text.as_deref().unwrap_or_default() == expected;
+        let is_pod = part(&resource.group, "") && part(&resource.version, "v1") && part(&resource.resource, "pods");
+        match (is_pod, operation, sub_resource) {
+            (true, "CREATE", "") => Self::Create,
+            (true, "UPDATE", "") => Self::Update,
+            (true, "UPDATE", "ephemeralcontainers") => Self::UpdateEphemeralContainers,
+            (_, "CREATE", _) => Self::Other("CREATE"),
+            (_, "UPDATE", _) => Self::Other("UPDATE"),
+            (_, "DELETE", _) => Self::Other("DELETE"),
+            (_, "CONNECT", _) => Self::Other("CONNECT"),
+            _ => Self::Other("OTHER"),
+        }
+    }
+
+    /// The word in logs and metrics: the API server's own, from a bounded set.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Create => "CREATE",
+            Self::Update | Self::UpdateEphemeralContainers => "UPDATE",
+            Self::Other(word) => word,
+        }
+    }
+}
+
+impl<'a> Request<'a> {
+    /// Reads a body.
+    ///
+    /// # Errors
+    /// What is no review that can be answered, among it a pod of the wrong shape, which no API server sends.
+    pub fn parse(body: &'a [u8]) -> Result<Self, BadReview> {
+        let text = std::str::from_utf8(body).map_err(|error| BadReview::Shape(error.to_string()))?;
+        let Object(Review { api_version, kind, request }) =
+            serde_json::from_str(text).map_err(|error| BadReview::Shape(words(&error)))?;
+        let (api_version, kind) = (api_version.unwrap_or_default(), kind.unwrap_or_default());
+        if &*api_version != API_VERSION || &*kind != KIND {
+            let what = format!("apiVersion {:?}, kind {:?}", &*api_version, &*kind);
+            return Err(BadReview::OtherKind(Escaped::cut(&what, MOST_DETAIL_CHARS).to_string()));
+        }
+        let Object(RawRequest { uid, resource, sub_resource, namespace, operation, object, old_object, dry_run }) =
+            request.ok_or(BadReview::NoRequest)?;
+        let uid = uid.filter(|uid| !uid.is_empty()).ok_or(BadReview::NoUid)?;
+        let operation = Operation::new(
+            &resource.unwrap_or_default(),
+            sub_resource.as_deref().unwrap_or_default(),
+            operation.as_deref().unwrap_or_default(),
+        );
+        let ours = !matches!(operation, Operation::Other(_));
+        let pod = |field, json: Option<&'a RawValue>| match json {
+            Some(json) if ours => {
+                Pod::parse(json.get()).map_err(|error| BadReview::Pod { field, detail: words(&error) })
+            }
+            _ => Ok(Pod::default()),
+        };
+        Ok(Self {
+            uid,
+            namespace: namespace.unwrap_or_default(),
+            operation,
+            dry_run: dry_run.unwrap_or_default(),
+            pod: pod("object", object)?,
+            old_pod: pod("oldObject", old_object)?,
+        })
+    }
+
+    /// What of the pod may be changed; nothing where it is none of our business (U1 to U4).
+    ///
+    /// Whether a pod is being deleted is asked of the stored pod: in a new one an author can write what he likes.
+    pub fn change(&self) -> Option<Change<'_>> {
+        let old = &self.old_pod;
+        match self.operation {
+            Operation::Other(_) => None,
+            Operation::Create if self.pod.is_mirror_pod() => None,
+            Operation::Create => Some(Change::Create),
+            _ if old.is_being_deleted() || old.is_mirror_pod() => None,
+            Operation::Update => Some(Change::Update { old }),
+            Operation::UpdateEphemeralContainers => Some(Change::EphemeralContainers { old }),
+        }
+    }
+
+    /// Decides this review under a policy, and hands over the plan that led there.
+    pub fn decide<'p>(&'a self, mode: Mode, policy: &'p Policy) -> (Plan<'p, 'a>, Decision) {
+        let Some(change) = self.change() else { return (Plan { images: Vec::new() }, Decision::pass()) };
+        let plan = plan(policy, &self.pod, change);
+        let decision = decide(mode, &self.pod, change, &plan);
+        (plan, decision)
+    }
+}
+
+fn words(error: &serde_json::Error) -> String {
+    Escaped::cut(&error.to_string(), MOST_DETAIL_CHARS).to_string()
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ReviewAnswer<'a> {
+    api_version: &'static str,
+    kind: &'static str,
+    response: Response<'a>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Response<'a> {
+    uid: &'a str,
+    allowed: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status: Option<Denial<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    patch_type: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    patch: Option<String>,
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    warnings: &'a [String],
+    #[serde(skip_serializing_if = "AuditAnnotations::is_empty")]
+    audit_annotations: AuditAnnotations<'a>,
+}
+
+/// The `metav1.Status` of a denial (A1).
+#[derive(Serialize)]
+struct Denial<'a> {
+    status: &'static str,
+    message: String,
+    reason: &'static str,
+    code: u16,
+    details: Details<'a>,
+}
+
+#[derive(Serialize)]
+struct Details<'a> {
+    causes: Vec<StatusCause<'a>>,
+}
+
+#[derive(Serialize)]
+struct StatusCause<'a> {
+    reason: CauseReason,
+    message: &'a str,
+    field: &'a str,
+}
+
+struct AuditAnnotations<'a>(&'a [(Cow<'static, str>, String)]);
+
+impl AuditAnnotations<'_> {
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl Serialize for AuditAnnotations<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(self.0.len()))?;
+        self.0.iter().try_for_each(|(key, value)| map.serialize_entry(key, value))?;
+        map.end()
+    }
+}
+
+/// The body of the answer: HTTP 200 for a denial, too (A1).
+///
+/// # Errors
+/// A fault of ours: a decision is strings and booleans, which always serialise.
+pub fn answer(uid: &str, decision: &Decision) -> Result<Vec<u8>, serde_json::Error> {
+    let Decision { allowed, would_allow: _, patch, warnings, causes, audit_annotations } = decision;
+    let status = (!allowed).then(|| Denial {
+        status: "Failure",
+        message: decision.message(),
+        reason: "Forbidden",
+        code: 403,
+        details: Details {
+            causes: causes
+                .iter()
+                .map(|Cause { field, reason, message }| StatusCause { reason: *reason, message, field })
+                .collect(),
+        },
+    });
+    let patch = if patch.is_empty() { None } else { Some(STANDARD.encode(serde_json::to_vec(patch)?)) };
+    serde_json::to_vec(&ReviewAnswer {
+        api_version: API_VERSION,
+        kind: KIND,
+        response: Response {
+            uid,
+            allowed: *allowed,
+            status,
+            patch_type: patch.is_some().then_some("JSONPatch"),
+            patch,
+            warnings,
+            audit_annotations: AuditAnnotations(audit_annotations),
+        },
+    })
+}
