@@ -4,7 +4,9 @@
 
 mod check;
 mod completions;
+mod explain;
 mod man;
+mod policy_file;
 mod schema;
 
 use std::process::ExitCode;
@@ -67,6 +69,7 @@ pub struct OutputArgs {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Explain(explain::Args),
     /// Check policies: every fault at once, with its source line
     Check(check::Args),
     /// Print the JSON Schema of the policy
@@ -85,6 +88,7 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     let Cli { common, command } = cli;
     common.color.apply();
     match command {
+        Command::Explain(args) => args.run(),
         Command::Check(args) => args.run(common),
         Command::Schema(args) => args.run(),
         Command::Completions(args) => args.run(),
