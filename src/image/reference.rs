@@ -64,7 +64,7 @@ impl<'a> Reference<'a> {
         self.digest
     }
 
-    /// The registry as a key: ASCII lower case.
+    /// The registry as a key: ASCII lower case, and Docker Hub under its one name, whatever case its older one was in.
     pub fn registry(&self) -> Registry {
         Registry::of_reference(self.host)
     }
@@ -102,7 +102,9 @@ impl ParseError {
     pub fn kind(&self) -> ParseErrorKind {
         match self.fault {
             Fault::Empty => ParseErrorKind::Empty,
-            Fault::Blank | Fault::Character(_) | Fault::Start(_) | Fault::Scheme => ParseErrorKind::InvalidFormat,
+            Fault::Blank | Fault::Character(_) | Fault::Start(_) | Fault::Scheme | Fault::HostAlone => {
+                ParseErrorKind::InvalidFormat
+            }
             Fault::Host(_) => ParseErrorKind::InvalidHost,
             Fault::EmptyComponent | Fault::Component(_) => ParseErrorKind::InvalidRepository,
             Fault::Uppercase(_) => ParseErrorKind::UppercaseRepository,
@@ -120,7 +122,8 @@ impl ParseError {
 pub enum ParseErrorKind {
     /// There is no text.
     Empty,
-    /// A blank, a character that no reference has, a scheme, or a beginning that is neither letter nor digit.
+    /// The text as a whole: a blank, a control or non-ASCII character, a scheme, a beginning that is neither letter nor
+    /// digit, an IPv6 host alone.
     InvalidFormat,
     /// The first component must be a host, and is none.
     InvalidHost,
@@ -170,6 +173,8 @@ enum Fault {
     Start(char),
     #[error("it has a scheme; write it without `https://`")]
     Scheme,
+    #[error("it is a host alone; write `/` and a repository behind it")]
+    HostAlone,
     #[error("the host is wrong: {0}")]
     Host(HostFault),
     #[error("a component of the repository is empty: there is a `/` too many, or nothing behind the host")]
@@ -241,9 +246,7 @@ fn parse(input: &str) -> Result<Reference<'_>, Fault> {
 /// What is wrong with the text as a whole, before it is taken apart.
 fn check_text(input: &str) -> Result<(), Fault> {
     let Some(first) = input.chars().next() else { return Err(Fault::Empty) };
-    let is_of_a_reference =
-        |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | '/' | ':' | '@' | '[' | ']' | '+' | '=');
-    if let Some(wrong) = input.chars().find(|&c| !is_of_a_reference(c)) {
+    if let Some(wrong) = input.chars().find(|c| !c.is_ascii_graphic()) {
         let escaped = || Escaped::new(wrong.encode_utf8(&mut [0; 4])).to_string();
         return Err(if wrong.is_whitespace() { Fault::Blank } else { Fault::Character(escaped()) });
     }
@@ -252,6 +255,9 @@ fn check_text(input: &str) -> Result<(), Fault> {
     }
     if input.contains("://") {
         return Err(Fault::Scheme);
+    }
+    if first == '[' && !input.contains('/') {
+        return Err(Fault::HostAlone);
     }
     if input.len() == 64 && input.bytes().all(is_lower_hex) {
         return Err(Fault::BareIdentifier);
@@ -302,12 +308,17 @@ fn check_digest(digest: &str) -> Result<(), Fault> {
         "sha256" => ("sha256", 64),
         "sha384" => ("sha384", 96),
         "sha512" => ("sha512", 128),
-        _ if algorithm.is_empty() || !algorithm.bytes().all(|b| b.is_ascii_alphanumeric() || b"+._-".contains(&b)) => {
-            return Err(Fault::Digest(bounded(digest)));
-        }
-        _ => return Err(Fault::Algorithm(bounded(algorithm))),
+        _ if is_well_formed_digest(algorithm, hex) => return Err(Fault::Algorithm(bounded(algorithm))),
+        _ => return Err(Fault::Digest(bounded(digest))),
     };
     if hex.len() == length && hex.bytes().all(is_lower_hex) { Ok(()) } else { Err(Fault::DigestHex(name, length)) }
+}
+
+/// Whether this is a digest as the OCI image specification writes it, whatever its algorithm.
+fn is_well_formed_digest(algorithm: &str, encoded: &str) -> bool {
+    let is_word = |word: &str| !word.is_empty() && word.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
+    let is_encoding = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'=' | b'_' | b'-');
+    algorithm.split(['+', '.', '_', '-']).all(is_word) && !encoded.is_empty() && encoded.bytes().all(is_encoding)
 }
 
 fn is_lower_hex(byte: u8) -> bool {

@@ -58,11 +58,10 @@ impl Registry {
             return Err(invalid(HostFault::Scheme));
         }
         check_host(text).map_err(invalid)?;
-        let canonical = canonical(text).to_ascii_lowercase();
-        if !names_a_host(&canonical) {
+        let registry = Self::of_reference(text);
+        if !names_a_host(&registry.0) {
             return Err(invalid(HostFault::NotAHost));
         }
-        let registry = Self(canonical);
         // A reference takes any digits; nothing can be dialled at such a port.
         match registry.split().1.map(str::parse::<u16>) {
             Some(Err(_) | Ok(0)) => Err(invalid(HostFault::Port)),
@@ -70,9 +69,11 @@ impl Registry {
         }
     }
 
-    /// The host of a parsed reference: valid already.
+    /// The host of a parsed reference: valid already. `Index.Docker.io`, which a reference keeps as it is, answers as
+    /// Docker Hub does: as another registry it would be a way around a rule.
     pub(super) fn of_reference(host: &str) -> Self {
-        Self(host.to_ascii_lowercase())
+        let lower = host.to_ascii_lowercase();
+        if lower == LEGACY_DOCKER_HUB { Self(DOCKER_HUB.to_owned()) } else { Self(lower) }
     }
 
     /// `host` or `host:port`.
@@ -157,6 +158,7 @@ mod tests {
         for (text, canonical, host, port) in [
             ("docker.io", "docker.io", "docker.io", None),
             ("index.docker.io", "docker.io", "docker.io", None),
+            ("Index.Docker.io", "docker.io", "docker.io", None),
             ("QUAY.io", "quay.io", "quay.io", None),
             ("harbor.corp:5000", "harbor.corp:5000", "harbor.corp", Some(5000)),
             ("harbor:443", "harbor:443", "harbor", Some(443)),
