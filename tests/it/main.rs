@@ -4,4 +4,5 @@
 mod check_command;
 mod policy;
 mod policy_properties;
+mod reference;
 mod review;
