@@ -46,6 +46,13 @@ pub(super) enum HostFault {
     NotAHost,
 }
 
+impl InvalidRegistry {
+    /// The fault alone, for a message that has named the text.
+    pub fn reason(&self) -> impl fmt::Display + use<> {
+        self.fault
+    }
+}
+
 impl Registry {
     /// Reads exactly what a reference can carry as its host: with a dot or a port, or `localhost`; IPv6 in brackets.
     /// `index.docker.io` is `docker.io` (R1).

@@ -100,21 +100,25 @@ pub(super) fn canonical_registry(text: &str) -> Result<Registry, InvalidPatternK
     if one_label && !text.eq_ignore_ascii_case("localhost") {
         return Err(InvalidPatternKind::OneLabel { host: text.to_owned() });
     }
-    let registry =
-        Registry::parse(text).map_err(|invalid| InvalidPatternKind::NotARegistry { reason: invalid.to_string() })?;
-    if registry.as_str() != text {
-        return Err(InvalidPatternKind::NotCanonical { canonical: registry.as_str().to_owned() });
+    if let Some(port) = port(text)
+        && (port.starts_with('0') || port.parse::<u16>().is_err())
+    {
+        return Err(InvalidPatternKind::Port { port: port.to_owned() });
     }
-    let after_host = match text.rfind(']') {
-        Some(bracket) => &text[bracket..],
-        None => text,
-    };
-    match after_host.split_once(':') {
-        Some((_, port)) if port.starts_with('0') || port.parse::<u16>().is_err() => {
-            Err(InvalidPatternKind::Port { port: port.to_owned() })
-        }
-        _ => Ok(registry),
+    let registry = Registry::parse(text)
+        .map_err(|invalid| InvalidPatternKind::NotARegistry { reason: invalid.reason().to_string() })?;
+    if registry.as_str() == text {
+        Ok(registry)
+    } else {
+        Err(InvalidPatternKind::NotCanonical { canonical: registry.as_str().to_owned() })
     }
+}
+
+/// What stands where a port does.
+fn port(text: &str) -> Option<&str> {
+    let (host, port) = text.rsplit_once(':')?;
+    let is_whole_host = if host.starts_with('[') { host.ends_with(']') } else { !host.contains(':') };
+    is_whole_host.then_some(port)
 }
 
 /// A text that is no host pattern.

@@ -1176,9 +1176,7 @@ fn trap_35_ten_thousand_hosts_compile_and_decide() {
             _ => format!("  - \"*.h{host}.example\"\n"),
         });
     }
-    let started = std::time::Instant::now();
     let policy = read(&body).policy;
-    eprintln!("10,000 hosts compiled in {:?}", started.elapsed());
     assert_table(
         &policy,
         &[("h9998.example/x", "m.corp/x"), ("a.b.h9999.example/x", "m.corp/x"), ("h9999.example/x", "unlisted")],

@@ -107,7 +107,7 @@ prop_compose! {
     fn an_image()(
         host in select(HOSTS),
         path in select(&["nginx", "library/nginx", "a", "a/b", "b/c/d", "auto", "docker.io/library/nginx", "harbor.corp/x"]),
-        long in option::weighted(0.05, 200..250_usize),
+        long in option::weighted(0.05, 200..247_usize),
         tag in option::of(select(&["1", "latest", "v1.2_x-Y"])),
         digest in option::of(Just("a".repeat(64))),
     ) -> String {
