@@ -95,9 +95,7 @@ pub fn decide(mode: Mode, pod: &Pod<'_>, change: Change<'_>, plan: &Plan<'_, '_>
 fn cause(planned: &PlannedImage<'_, '_>) -> Option<Cause> {
     let (reason, fault) = match &planned.outcome {
         Outcome::Unreadable(error) => (CauseReason::ImageInvalid, error.to_string()),
-        Outcome::Unmirrorable { error, mirror } => {
-            (CauseReason::RewriteInvalid, format!("mirror {} cannot serve it: {error}", mirror.name()))
-        }
+        Outcome::Unmirrorable { error, .. } => (CauseReason::RewriteInvalid, error.to_string()),
         Outcome::Rewritten { .. } | Outcome::Kept(_) => return None,
     };
     let entry = planned.field.list.entry();

@@ -363,7 +363,10 @@ fn m6_a_rewrite_that_no_reference_can_hold_is_a_denial_with_the_mirror_s_name() 
     let response = answer(Mode::Enforce, &review("CREATE", "", &before, &Value::Null));
     assert_eq!(response["allowed"], false, "{response}");
     assert_eq!(response["status"]["details"]["causes"][0]["reason"], "RewriteInvalid");
-    assert!(response["status"]["message"].as_str().unwrap().contains("mirror harbor"), "{response}");
+    assert!(
+        response["status"]["message"].as_str().unwrap().contains("mirror `harbor` cannot serve it: "),
+        "{response}"
+    );
 }
 
 #[test]
