@@ -53,7 +53,7 @@ fn expect(written: &Option<Spanned<String>>, key: &str, expected: &str, faults: 
 }
 
 fn names(entries: &[RegistryMirror], faults: &mut Collector<'_>) {
-    let mut first_places: HashMap<&str, Span> = HashMap::new();
+    let mut first_places: HashMap<&str, (usize, Span)> = HashMap::new();
     for (index, entry) in entries.iter().enumerate() {
         let Some(name) = &entry.name else { continue };
         let path = format!("registryMirrors[{index}].name");
@@ -62,8 +62,8 @@ fn names(entries: &[RegistryMirror], faults: &mut Collector<'_>) {
                 "a name has 1 to 63 letters, digits, `-`, `_` and `.`, and begins and ends with a letter or digit",
             );
         }
-        let first = *first_places.entry(&name.value).or_insert(name.span);
-        if first != name.span {
+        let (first_index, first) = *first_places.entry(&name.value).or_insert((index, name.span));
+        if first_index != index {
             let line = faults.line(first);
             faults
                 .error(&path, name.span, format!("the name {} is taken, on line {line}", quoted(&name.value)))
@@ -194,12 +194,12 @@ fn host_patterns(path: &str, list: &Texts, faults: &mut Collector<'_>) -> Vec<In
 
 /// The entries of a list that could be read. An entry that is there already is a fault, and left out.
 fn once_each<'l>(path: &str, list: &'l Texts, faults: &mut Collector<'_>) -> Vec<Indexed<&'l str>> {
-    let mut first_places: HashMap<&str, Span> = HashMap::with_capacity(list.value.len());
+    let mut first_places: HashMap<&str, (usize, Span)> = HashMap::with_capacity(list.value.len());
     let mut items = Vec::with_capacity(list.value.len());
     for (index, item) in list.value.iter().enumerate() {
         let Some(Spanned { value, span }) = item else { continue };
-        let first = *first_places.entry(value).or_insert(*span);
-        if first == *span {
+        let (first_index, first) = *first_places.entry(value).or_insert((index, *span));
+        if first_index == index {
             items.push(Indexed { index, value: value.as_str(), span: *span });
         } else {
             let line = faults.line(first);

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::fmt;
 
 use super::fault::quoted;
-use crate::image::Registry;
+use crate::image::{Reference, Registry};
 
 /// A host pattern: `host[:port]`, `*.suffix[:port]` or `*`, in canonical form.
 ///
@@ -231,10 +231,12 @@ impl<T> HostIndex<T> {
     }
 }
 
-/// `host` in lower case; hosts compare without regard to ASCII case (M2).
-pub(super) fn lower_case(host: &str) -> Cow<'_, str> {
+/// The host that a reference names, as patterns are compared with it: in canonical form, as hosts compare without
+/// regard to ASCII case (M2). Allocates only where the author wrote capitals.
+pub(super) fn canonical_host<'a>(reference: &Reference<'a>) -> Cow<'a, str> {
+    let host = reference.host();
     if host.bytes().any(|byte| byte.is_ascii_uppercase()) {
-        Cow::Owned(host.to_ascii_lowercase())
+        Cow::Owned(reference.registry().as_str().to_owned())
     } else {
         Cow::Borrowed(host)
     }

@@ -4,6 +4,7 @@ use super::NotServedReason;
 use super::document::PullFromMirror;
 use super::endpoint::Endpoint;
 use super::globs::RepositoryGlobs;
+use super::hosts::canonical_host;
 use super::template::Template;
 use crate::image::{Escaped, Reference, Registry};
 
@@ -70,14 +71,14 @@ impl Mirror {
     ///
     /// Fails where that is no valid reference, or one that would be read as something else.
     pub fn rewrite(&self, reference: &Reference<'_>) -> Result<String, InvalidResult> {
-        let host = reference.host();
+        let host = canonical_host(reference);
         let repository = reference.repository();
         let (tag, digest) = (reference.tag(), reference.digest());
         let mut result = String::with_capacity(
             self.base.len() + host.len() + repository.len() + tag.map_or(0, str::len) + digest.map_or(0, str::len) + 32,
         );
         result.push_str(&self.base);
-        self.template.write(&mut result, host, &repository);
+        self.template.write(&mut result, &host, &repository);
         let name_len = result.len();
         for (sign, part) in [(':', tag), ('@', digest)] {
             if let Some(part) = part {

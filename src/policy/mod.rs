@@ -175,7 +175,7 @@ impl Policy {
     ///
     /// `ignore.images` goes first, then endpoints, `ignore.registries`, and the mirrors of the best host pattern.
     pub fn route<'p>(&'p self, reference: &Reference<'_>) -> Route<'p> {
-        let host = hosts::lower_case(reference.host());
+        let host = hosts::canonical_host(reference);
         if let Some(pattern) = self.ignored.image_globs.matching(&host, &reference.repository()) {
             return Route::IgnoredImage { pattern };
         }

@@ -34,7 +34,7 @@ pub(super) fn document(root: &Node, faults: &mut Collector<'_>) -> Document {
             let items = reader.items(node, path)?;
             let mirrors = items.iter().enumerate();
             let value = mirrors.map(|(index, item)| reader.mirror(item, &format!("{path}[{index}]"))).collect();
-            Some(Spanned { value, span: node.span })
+            Some(Spanned { value, span: place(node) })
         }),
         ignore: reader.optional(&fields, "ignore", Reader::ignore),
     }
@@ -57,6 +57,11 @@ impl<'n> Fields<'n> {
     fn path_to(&self, key: &str) -> String {
         join(self.path, key)
     }
+}
+
+/// Where a value is written: an alias, not what it stands for.
+fn place(node: &Node) -> Span {
+    node.alias.unwrap_or(node.span)
 }
 
 fn join(path: &str, key: &str) -> String {
@@ -101,13 +106,11 @@ impl Reader<'_, '_> {
         let known = PULL_FROM_MIRROR.iter().find(|(name, _)| *name == text.value);
         if known.is_none() {
             let names: Vec<_> = PULL_FROM_MIRROR.iter().map(|(name, _)| *name).collect();
-            self.faults.error(path, node.span, format!("{} is no value of this key", quoted(&text.value))).help(mend(
-                &text.value,
-                &names,
-                "values",
-            ));
+            self.faults
+                .error(path, place(node), format!("{} is no value of this key", quoted(&text.value)))
+                .help(mend(&text.value, &names, "values"));
         }
-        known.map(|&(_, value)| Spanned { value, span: node.span })
+        known.map(|&(_, value)| Spanned { value, span: place(node) })
     }
 
     /// The entries of a mapping, once its keys are known to be ours and there once each.
@@ -118,21 +121,25 @@ impl Reader<'_, '_> {
         };
         let mut first_places = HashMap::new();
         for entry in entries {
-            let first = *first_places.entry(entry.key.as_str()).or_insert(entry.key_span);
             let path = join(path, &Escaped::cut(&entry.key, 120).to_string());
-            if first != entry.key_span {
+            // A key beside the same key of a merge (`<<`) is written once.
+            let first = match entry.merged {
+                true => None,
+                false => first_places.insert(entry.key.as_str(), entry.key_span),
+            };
+            if let Some(first) = first {
                 let line = self.faults.line(first);
                 self.faults
-                    .error(&path, entry.key_span, format!("the key is there twice, first on line {line}"))
+                    .error(&path, entry.key_span, format!("the key is there twice, before on line {line}"))
                     .help("leave one of them out")
-                    .related(first, "first here");
+                    .related(first, "before here");
             } else if !keys.contains(&entry.key.as_str()) {
                 self.faults
                     .error(&path, entry.key_span, format!("unknown key {}", quoted(&entry.key)))
                     .help(unknown_key(&entry.key, keys));
             }
         }
-        let place = entries.first().map_or(node.span, |entry| entry.key_span);
+        let place = entries.first().map_or(place(node), |entry| entry.key_span);
         Some(Fields { path, place, entries })
     }
 
@@ -167,7 +174,7 @@ impl Reader<'_, '_> {
 
     fn text(&mut self, node: &Node, path: &str) -> Option<Spanned<String>> {
         if let Value::String(text) = &node.value {
-            return Some(Spanned { value: text.clone(), span: node.span });
+            return Some(Spanned { value: text.clone(), span: place(node) });
         }
         let written = node.span.slice(self.faults.source());
         let help = match &node.value {
@@ -182,7 +189,7 @@ impl Reader<'_, '_> {
 
     fn boolean(&mut self, node: &Node, path: &str) -> Option<Spanned<bool>> {
         if let Value::Bool(value) = node.value {
-            return Some(Spanned { value, span: node.span });
+            return Some(Spanned { value, span: place(node) });
         }
         self.wrong_type(node, path, "true or false", "write `true` or `false`, without quotes");
         None
@@ -191,10 +198,10 @@ impl Reader<'_, '_> {
     fn texts(&mut self, node: &Node, path: &str) -> Option<Texts> {
         let items = self.items(node, path)?;
         let value = items.iter().enumerate().map(|(index, item)| match &item.value {
-            Value::String(text) => Some(Spanned { value: text.clone(), span: item.span }),
+            Value::String(text) => Some(Spanned { value: text.clone(), span: place(item) }),
             _ => self.text(item, &format!("{path}[{index}]")),
         });
-        Some(Spanned { value: value.collect(), span: node.span })
+        Some(Spanned { value: value.collect(), span: place(node) })
     }
 
     fn items<'n>(&mut self, node: &'n Node, path: &str) -> Option<&'n [Node]> {
@@ -214,7 +221,7 @@ impl Reader<'_, '_> {
             Value::Null => "give it a value, or leave the key out",
             _ => help,
         };
-        self.faults.error(path, node.span, message).help(help);
+        self.faults.error(path, place(node), message).help(help);
     }
 }
 

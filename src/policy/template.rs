@@ -33,7 +33,7 @@ impl Template {
         }
     }
 
-    /// Appends what `repository` of `host` is called.
+    /// Appends what `repository` of `host`, in canonical form, is called.
     pub(super) fn write(&self, out: &mut String, host: &str, repository: &str) {
         for part in &self.parts {
             match part {
@@ -41,7 +41,7 @@ impl Template {
                 Part::Host => out.extend(host.chars().filter_map(|letter| match letter {
                     '[' | ']' => None,
                     ':' => Some('_'),
-                    letter => Some(letter.to_ascii_lowercase()),
+                    letter => Some(letter),
                 })),
                 Part::Repository => out.push_str(repository),
             }

@@ -192,13 +192,15 @@ registryMirrors:
 
 #[test]
 fn m2_hosts_compare_without_regard_to_case() {
-    let policy = one_mirror("[quay.io, '*.gcr.io']");
+    let policy = one_mirror("[quay.io, '*.gcr.io', docker.io]");
     assert_table(
         &policy,
         &[
             ("QUAY.IO/x", "mirror.corp/quay.io/x"),
             ("EU.gcr.IO/x", "mirror.corp/eu.gcr.io/x"),
             ("Mirror.Corp/x", "endpoint of m"),
+            // To a resolver this is Docker Hub, though no runtime puts `library/` in front there.
+            ("Index.docker.io/x", "mirror.corp/docker.io/x"),
         ],
     );
 }
@@ -651,7 +653,7 @@ fn unknown_keys_are_refused_each_with_a_mend() {
 fn duplicate_keys_are_refused_with_both_lines() {
     assert_faults(
         &format!("{HEAD}ignore: {{}}\nregistryMirrors: []\nignore: {{}}\n"),
-        &["5:1 ignore: the key is there twice, first on line 3; leave one of them out"],
+        &["5:1 ignore: the key is there twice, before on line 3; leave one of them out"],
     );
 }
 
@@ -754,6 +756,22 @@ fn names_are_unique_and_fit_a_metric() {
             "6:10 registryMirrors[2].name: the name `a` is taken, on line 4; give each mirror a name of its own",
         ],
     );
+}
+
+#[test]
+fn an_alias_is_checked_as_what_it_stands_for() {
+    let found = faults(&format!(
+        "{HEAD}registryMirrors:\n- {{name: &n m, endpoint: &e 'https://m.corp', hosts: &h [quay.io]}}\n- {{name: *n, endpoint: *e, hosts: *h}}\n"
+    ));
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(found[0].starts_with("5:10 registryMirrors[1].name: the name `m` is taken, on line 4"), "{found:?}");
+    let found = faults(&format!(
+        "{HEAD}registryMirrors:\n- {{name: m, endpoint: 'https://m.corp', hosts: [&h quay.io, *h]}}\n"
+    ));
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(found[0].contains("registryMirrors[0].hosts[1]: `quay.io` is listed twice, first on line 4"), "{found:?}");
+    let merged = "registryMirrors:\n- &base {name: m, endpoint: 'https://m.corp', hosts: [quay.io]}\n- {<<: *base, name: other, hosts: [ghcr.io]}\n";
+    assert_eq!(becomes(&read(merged).policy, "ghcr.io/x"), "m.corp/x");
 }
 
 #[test]
