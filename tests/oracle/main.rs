@@ -1,0 +1,36 @@
+//! Our judgement held against that of the programs we must agree with, on generated input: `tests/oracle/run` builds
+//! those (they need Go), and starts this with the folder they are in. `cargo test` alone does not run it.
+#![expect(clippy::print_stdout, reason = "what was compared is what this program says")]
+#![expect(clippy::unwrap_used, reason = "what cannot be compared stops the comparison")]
+
+mod program;
+mod random;
+mod reference;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Folder of the oracle programs, and, if another sequence of inputs is wanted, a number for it.
+fn main() -> ExitCode {
+    let mut arguments = std::env::args().skip(1).filter(|argument| !argument.starts_with('-'));
+    let folder = PathBuf::from(arguments.next().unwrap_or_else(|| panic!("run tests/oracle/run, which needs Go")));
+    let seed = arguments.next().map_or(1, |seed| seed.parse().unwrap());
+
+    let mut agreed = true;
+    for (name, compare) in [("reference", reference::compare as fn(&std::path::Path, u64) -> Comparison)] {
+        let Comparison { inputs, disagreements } = compare(&folder, seed);
+        for disagreement in disagreements.iter().take(20) {
+            println!("{disagreement}");
+        }
+        println!("{name}: {inputs} inputs, {} disagreements", disagreements.len());
+        agreed &= disagreements.is_empty();
+    }
+    if agreed { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// What came of one oracle.
+struct Comparison {
+    inputs: usize,
+    /// A line or more each, for a person.
+    disagreements: Vec<String>,
+}
