@@ -320,8 +320,6 @@ impl Content {
 fn scalar(tag: Option<&Tag>, text: &str, style: Style) -> Result<Scalar, String> {
     match tag {
         None => resolve(None, text, style == Style::Plain),
-        // To goyaml.v2 a lone `!` says nothing, not even about quotes.
-        Some(tag) if full_name(tag) == "!" => resolve(None, text, true),
         Some(tag) => resolve(Some(&full_name(tag)), text, style == Style::Plain),
     }
 }
@@ -401,7 +399,7 @@ mod tests {
             ("{\n\t\"a\": [1, 1.0, 1e3],\n\t\"b\": {}\n}\n", json!({"a": [1, 1, 1000], "b": {}})),
             (r#"{"emoji": "\ud83d\ude00", "slash": "\/"}"#, json!({"emoji": "😀", "slash": "/"})),
             ("\u{feff}a: ö\r\nb: |\r\n  t\r\n  u\r\n", json!({"a": "ö", "b": "t\nu\n"})),
-            ("a: !!str 1\nb: !!int '2'\nc: !local 3\nd: ! '4'\n", json!({"a": "1", "b": 2, "c": "3", "d": 4})),
+            ("a: !!str 1\nb: !!int '2'\nc: !local 3\nd: ! 4\n", json!({"a": "1", "b": 2, "c": "3", "d": "4"})),
             ("a: 2026-11-21\n2026-11-21: b\n", json!({"a": "2026-11-21", "2026-11-21": "b"})),
             (
                 "1: a\ntrue: b\n1.5: c\n1e6: d\n0x10: e\n",
@@ -428,6 +426,7 @@ mod tests {
             ("{<<: [*base, *more]}", json!({"a": 1, "b": 2, "c": 3})),
             ("{<<: {a: 7}}", json!({"a": 7})),
             ("{'<<': 1}", json!({"<<": 1})),
+            ("{! '<<': {a: 7}}", json!({"a": 7})),
         ] {
             let source = format!("{base}it: {mapping}\n");
             assert_eq!(one(&source).field("it").unwrap().to_json(), expected, "{mapping}");
