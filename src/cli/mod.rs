@@ -7,6 +7,7 @@ mod completions;
 mod explain;
 mod man;
 mod policy_file;
+mod review;
 mod schema;
 
 use std::process::ExitCode;
@@ -70,6 +71,7 @@ pub struct OutputArgs {
 #[derive(Debug, Subcommand)]
 enum Command {
     Explain(explain::Args),
+    Review(review::Args),
     /// Check policies: every fault at once, with its source line
     Check(check::Args),
     /// Print the JSON Schema of the policy
@@ -89,6 +91,7 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     common.color.apply();
     match command {
         Command::Explain(args) => args.run(),
+        Command::Review(args) => args.run(),
         Command::Check(args) => args.run(common),
         Command::Schema(args) => args.run(),
         Command::Completions(args) => args.run(),

@@ -1,0 +1,140 @@
+//! One object before the core: the same `plan` and `decide` that the server runs.
+
+use serde::Serialize;
+use serde_json::{Value as Json, json};
+
+use crate::policy::Policy;
+use crate::review::{Cause, CauseReason, Change, Decision, Mode, Outcome, Plan, Pod, decide, plan};
+use crate::server::wire;
+
+use super::manifest::{Body, Object};
+
+/// What becomes of one object.
+#[derive(Default)]
+pub(super) struct Verdict {
+    pub(super) allowed: bool,
+    /// RFC 6902 operations on the object; for a review on the pod in it.
+    pub(super) patch: Vec<Json>,
+    pub(super) warnings: Vec<String>,
+    /// What stands against it, in audit mode too.
+    pub(super) causes: Vec<FieldCause>,
+    pub(super) images: Vec<Image>,
+    /// The whole answer to a document of kind AdmissionReview.
+    pub(super) answer: Option<Json>,
+}
+
+/// A [`Cause`] with its path from the object's root.
+#[derive(Serialize)]
+pub(super) struct FieldCause {
+    pub(super) field: String,
+    pub(super) reason: CauseReason,
+    pub(super) message: String,
+}
+
+/// One image that the pod names.
+#[derive(Serialize)]
+pub(super) struct Image {
+    pub(super) field: String,
+    pub(super) input: String,
+    /// As the pod would carry it; nothing where no reference can be made or read.
+    pub(super) rewritten: Option<String>,
+    pub(super) mirror: Option<String>,
+}
+
+impl Image {
+    pub(super) fn changes(&self) -> bool {
+        self.rewritten.as_ref().is_some_and(|rewritten| *rewritten != self.input)
+    }
+}
+
+/// Decides as for a `CREATE` of the pod, or of the pods that a template makes.
+///
+/// # Errors
+/// What is not of the shape of a pod or a review, in words.
+pub(super) fn judge(policy: &Policy, mode: Mode, object: &Object<'_>) -> Result<Verdict, String> {
+    if let Body::AdmissionReview = object.body {
+        return answer(policy, mode, object);
+    }
+    let Some(pod) = object.pod().filter(|pod| !pod.is_null()) else {
+        return Ok(Verdict { allowed: true, ..Verdict::default() });
+    };
+    let mut json = pod.to_json();
+    if let Body::Template { owner, .. } = object.body {
+        set_owner(&mut json, owner);
+    }
+    let json = json.to_string();
+    let pod = Pod::parse(&json).map_err(|error| format!("{}not a pod: {}", object.field_prefix(), words(&error)))?;
+    if pod.is_mirror_pod() {
+        return Ok(Verdict { allowed: true, ..Verdict::default() });
+    }
+    let plan = plan(policy, &pod, Change::Create);
+    let decision = decide(mode, &pod, Change::Create, &plan);
+    let mut patch = operations(&decision)?;
+    if let Body::Template { .. } = object.body {
+        // The annotation tells of a pod; a template has no webhook.
+        patch.retain(|operation| operation["op"] == "replace");
+        for operation in &mut patch {
+            let path = format!("{}{}", object.pod_pointer(), operation["path"].as_str().unwrap_or_default());
+            operation["path"] = path.into();
+        }
+    }
+    Ok(verdict(&object.field_prefix(), &plan, decision, patch))
+}
+
+/// What a controller puts on its pods, since `ignore.ownerKinds` asks for it (M10).
+fn set_owner(template: &mut Json, owner: Option<(&str, &str)>) {
+    let (Some(template), Some((api_version, kind))) = (template.as_object_mut(), owner) else { return };
+    let metadata = template.entry("metadata").or_insert(Json::Null);
+    if metadata.is_null() {
+        *metadata = json!({});
+    }
+    if let Some(metadata) = metadata.as_object_mut() {
+        metadata.insert("ownerReferences".to_owned(), json!([{"apiVersion": api_version, "kind": kind}]));
+    }
+}
+
+fn answer(policy: &Policy, mode: Mode, object: &Object<'_>) -> Result<Verdict, String> {
+    let body = object.node.to_json().to_string();
+    let request = wire::Request::parse(body.as_bytes()).map_err(|error| error.to_string())?;
+    let (plan, decision) = request.decide(mode, policy);
+    let answer = wire::answer(&request.uid, &decision).map_err(|error| error.to_string())?;
+    let answer = serde_json::from_slice(&answer).map_err(|error| error.to_string())?;
+    let patch = operations(&decision)?;
+    Ok(Verdict { answer: Some(answer), ..verdict("", &plan, decision, patch) })
+}
+
+fn verdict(prefix: &str, plan: &Plan<'_, '_>, decision: Decision, patch: Vec<Json>) -> Verdict {
+    let images = plan.images.iter().map(|planned| {
+        let (rewritten, mirror) = match &planned.outcome {
+            Outcome::Rewritten { to, mirror, .. } => (Some(to.clone()), Some(mirror.name().to_owned())),
+            Outcome::Kept(_) => (Some(planned.image.to_owned()), None),
+            Outcome::Unreadable(_) => (None, None),
+            Outcome::Unmirrorable { mirror, .. } => (None, Some(mirror.name().to_owned())),
+        };
+        Image { field: format!("{prefix}{}", planned.field), input: planned.image.to_owned(), rewritten, mirror }
+    });
+    let causes = decision.causes.into_iter().map(|Cause { field, reason, message }| FieldCause {
+        field: format!("{prefix}{field}"),
+        reason,
+        message,
+    });
+    Verdict {
+        allowed: decision.allowed,
+        patch,
+        warnings: decision.warnings,
+        causes: causes.collect(),
+        images: images.collect(),
+        answer: None,
+    }
+}
+
+fn operations(decision: &Decision) -> Result<Vec<Json>, String> {
+    let patch = serde_json::to_value(&decision.patch).map_err(|error| error.to_string())?;
+    Ok(patch.as_array().cloned().unwrap_or_default())
+}
+
+/// Without the place in a JSON text that nobody wrote.
+fn words(error: &serde_json::Error) -> String {
+    let words = error.to_string();
+    words.split(" at line ").next().unwrap_or(&words).to_owned()
+}

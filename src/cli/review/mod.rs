@@ -1,0 +1,182 @@
+//! `mirrorgate review`: what the webhook would do to manifests, without a cluster.
+//!
+//! Each source is read into a tree ([`crate::yaml`]), its pods and templates are found and judged by the same functions
+//! that the server runs, and the result is printed in one of four forms.
+
+mod edit;
+mod input;
+mod judge;
+mod manifest;
+mod output;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::ValueEnum;
+
+use crate::policy::Policy;
+use crate::review::Mode;
+use crate::yaml::{Limits, Node, parse_documents, position};
+
+use super::{policy_file, print_result};
+use judge::Verdict;
+use manifest::Object;
+
+/// Show what the webhook would do to manifests
+///
+/// Reads Pods, Deployments, StatefulSets, DaemonSets, ReplicaSets, ReplicationControllers, Jobs, CronJobs, PodTemplates,
+/// Lists of them, and AdmissionReviews, which are answered as the server would. Other kinds pass through untouched.
+///
+/// In a cluster the webhook changes pods, never the templates that they are made from. Here the images in a template
+/// stand for those of its pods, and are shown as the pods would have them; the annotation with the original images is
+/// shown for pods only.
+///
+/// Exit code 1 for a denial, or an input that is no manifest; 2 where a file is missing.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Manifests: files, folders (*.yaml, *.yml and *.json in them and below), or - for stdin
+    #[arg(short, long = "filename", required = true, num_args = 1.., value_name = "FILE")]
+    filenames: Vec<PathBuf>,
+    /// The policy
+    #[arg(long, value_name = "FILE")]
+    policy: PathBuf,
+    /// As for a namespace that opted in to this mode [default: that of the namespace, if it is among the manifests, else
+    /// enforce]
+    #[arg(long, value_enum)]
+    mode: Option<ModeArg>,
+    /// The namespace of what names none
+    #[arg(short, long, default_value = "default", value_name = "NAME")]
+    namespace: String,
+    /// The form of the result
+    #[arg(short, long, value_enum, default_value_t, value_name = "FORM")]
+    output: Form,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum ModeArg {
+    /// Images are rewritten, pods may be denied
+    Enforce,
+    /// Nothing changes; what would is told as warnings
+    Audit,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum Form {
+    /// A diff, and what else there is to say
+    #[default]
+    Text,
+    /// For a program: an array with an entry for each object
+    Json,
+    /// The manifests as they would be, comments and order kept
+    Yaml,
+    /// RFC 6902: one array a line, for each document with pods or templates
+    Patch,
+}
+
+/// One source and what was found in it; the error is in words.
+struct Reviewed<'d> {
+    name: &'d str,
+    text: &'d str,
+    documents: &'d [Node],
+    findings: Result<Vec<Finding<'d>>, String>,
+}
+
+/// One object and what becomes of it; the error says why it is no object that the API server would send us.
+struct Finding<'d> {
+    object: Object<'d>,
+    namespace: String,
+    mode: Mode,
+    verdict: Result<Verdict, String>,
+}
+
+impl Args {
+    pub(super) fn run(self) -> anyhow::Result<ExitCode> {
+        let Self { filenames, policy, mode, namespace, output } = self;
+        let Some(policy) = policy_file::load(&policy)? else { return Ok(ExitCode::FAILURE) };
+        let sources = input::read(&filenames)?;
+        let documents: Vec<_> = sources.iter().map(read_documents).collect();
+        let modes: Vec<_> = documents.iter().flatten().flat_map(|d| manifest::namespace_modes(d)).collect();
+        let mode_of = |namespace: &str| match mode {
+            Some(ModeArg::Enforce) => Mode::Enforce,
+            Some(ModeArg::Audit) => Mode::Audit,
+            None if modes.iter().any(|(name, mode)| name == namespace && mode == "audit") => Mode::Audit,
+            None => Mode::Enforce,
+        };
+        let reviewed: Vec<_> = sources
+            .iter()
+            .zip(&documents)
+            .map(|(source, documents)| {
+                let findings = documents.as_ref().map_err(Clone::clone).map(|documents| {
+                    let objects = manifest::objects(documents).into_iter();
+                    objects.map(|object| Finding::new(&policy, object, &namespace, mode_of)).collect()
+                });
+                Reviewed {
+                    name: &source.name,
+                    text: source.text.as_deref().unwrap_or_default(),
+                    documents: documents.as_deref().unwrap_or_default(),
+                    findings,
+                }
+            })
+            .collect();
+        let color = anstream::AutoStream::choice(&std::io::stdout()) != anstream::ColorChoice::Never;
+        let result = match output {
+            Form::Text => output::text(&reviewed, color),
+            Form::Json => output::json(&reviewed)?,
+            Form::Yaml => output::yaml(&reviewed)?,
+            Form::Patch => output::patch(&reviewed)?,
+        };
+        print_result(result.as_bytes())?;
+        Ok(ExitCode::from(u8::from(report(&reviewed, output))))
+    }
+}
+
+/// Says on stderr what could not be read and, where the result does not, what is denied. Whether there was any.
+fn report(reviewed: &[Reviewed<'_>], output: Form) -> bool {
+    let mut found = false;
+    for source in reviewed {
+        let findings = match &source.findings {
+            Ok(findings) => findings,
+            Err(error) => {
+                found = true;
+                anstream::eprintln!("error: {}: {error}", source.name);
+                continue;
+            }
+        };
+        for finding in findings {
+            let title = finding.title(source.name);
+            match &finding.verdict {
+                Err(error) => {
+                    found = true;
+                    anstream::eprintln!("error: {title}: {error}");
+                }
+                Ok(verdict) if !verdict.allowed => {
+                    found = true;
+                    if matches!(output, Form::Yaml | Form::Patch) {
+                        for cause in &verdict.causes {
+                            anstream::eprintln!("denied: {title}: {}: {}", cause.field, cause.message);
+                        }
+                    }
+                }
+                Ok(_) => {}
+            }
+        }
+    }
+    found
+}
+
+fn read_documents(source: &input::Source) -> Result<Vec<Node>, String> {
+    let text = source.text.as_ref().map_err(Clone::clone)?;
+    parse_documents(text, Limits::MANIFEST).map_err(|error| {
+        let (line, column) = position(text, error.offset);
+        format!("line {line}, column {column}: {error}")
+    })
+}
+
+impl<'d> Finding<'d> {
+    fn new(policy: &Policy, object: Object<'d>, default_namespace: &str, mode_of: impl Fn(&str) -> Mode) -> Self {
+        let namespace = object.namespace().unwrap_or(default_namespace).to_owned();
+        let mode = mode_of(&namespace);
+        let verdict = judge::judge(policy, mode, &object);
+        Self { object, namespace, mode, verdict }
+    }
+}

@@ -1,0 +1,296 @@
+//! The forms of the result: for a person, for a program, as manifests, as patches.
+
+use std::fmt::Write as _;
+
+use anyhow::Context as _;
+use serde::Serialize;
+use serde_json::Value as Json;
+use similar::TextDiff;
+
+use crate::image::Escaped;
+use crate::review::Mode;
+
+use super::edit::{EditError, edit};
+use super::judge::{FieldCause, Image, Verdict};
+use super::{Finding, Reviewed};
+
+/// The most characters of a name in a line.
+const MOST_NAME_CHARS: usize = 120;
+
+/// A diff of each source, then what is denied and warned of, then one line that sums up.
+pub(super) fn text(reviewed: &[Reviewed<'_>], color: bool) -> String {
+    let paint = Paint { color };
+    let mut out = String::new();
+    for source in reviewed {
+        match edited(source, false) {
+            Ok(Some(edited)) => diff(&mut out, source, &edited, paint),
+            Ok(None) => {}
+            Err(error) => without_diff(&mut out, source, &error),
+        }
+    }
+    let mut said = String::new();
+    for (source, finding, verdict) in verdicts(reviewed) {
+        if let Some(answer) = &verdict.answer {
+            said += &serde_json::to_string_pretty(answer).unwrap_or_default();
+            said += "\n";
+        }
+        if verdict.allowed && verdict.warnings.is_empty() {
+            continue;
+        }
+        let _ = writeln!(said, "{}:", finding.title(source.name));
+        // In audit mode the warnings tell of them.
+        for FieldCause { field, message, .. } in verdict.causes.iter().filter(|_| !verdict.allowed) {
+            let _ = writeln!(said, "  {}: {field}: {message}", paint.red("denied"));
+        }
+        for warning in &verdict.warnings {
+            let _ = writeln!(said, "  {}: {warning}", paint.yellow("warning"));
+        }
+    }
+    for part in [said, summary(reviewed)] {
+        if !out.is_empty() && !part.is_empty() {
+            out.push('\n');
+        }
+        out += &part;
+    }
+    out
+}
+
+/// One entry for each object.
+pub(super) fn json(reviewed: &[Reviewed<'_>]) -> anyhow::Result<String> {
+    let mut entries = Vec::new();
+    for source in reviewed {
+        match &source.findings {
+            Err(error) => entries.push(Entry { source: source.name, error: Some(error), ..Entry::default() }),
+            Ok(findings) => entries.extend(findings.iter().map(|finding| Entry::new(source, finding))),
+        }
+    }
+    Ok(serde_json::to_string_pretty(&entries)? + "\n")
+}
+
+/// The manifests as they would be, one stream.
+pub(super) fn yaml(reviewed: &[Reviewed<'_>]) -> anyhow::Result<String> {
+    let mut stream = String::new();
+    for source in reviewed.iter().filter(|source| source.findings.is_ok()) {
+        let edited = edited(source, true).with_context(|| format!("cannot write {}", source.name))?;
+        let text = edited.as_deref().unwrap_or(source.text);
+        if stream.is_empty() {
+            stream += text;
+            continue;
+        }
+        let text = text.trim_start_matches('\u{feff}');
+        if !stream.ends_with('\n') {
+            stream.push('\n');
+        }
+        if text.starts_with('%') {
+            stream += "...\n";
+        } else if !text.starts_with("---") {
+            stream += "---\n";
+        }
+        stream += text;
+    }
+    Ok(stream)
+}
+
+/// One RFC 6902 patch a line, for each document with pods or templates in it.
+pub(super) fn patch(reviewed: &[Reviewed<'_>]) -> anyhow::Result<String> {
+    let mut lines = String::new();
+    for source in reviewed {
+        let mut documents: Vec<(usize, Vec<Json>)> = Vec::new();
+        for finding in source.findings.iter().flatten() {
+            let Ok(verdict) = &finding.verdict else { continue };
+            let document = finding.object.document;
+            if documents.last().is_none_or(|(last, _)| *last != document) {
+                documents.push((document, Vec::new()));
+            }
+            if let Some((_, operations)) = documents.last_mut() {
+                operations.extend(in_document(finding, verdict).map(|(_, operation)| operation));
+            }
+        }
+        for (_, operations) in documents {
+            lines += &serde_json::to_string(&operations)?;
+            lines.push('\n');
+        }
+    }
+    Ok(lines)
+}
+
+#[derive(Default, Serialize)]
+struct Entry<'r> {
+    source: &'r str,
+    document: usize,
+    #[serde(rename = "apiVersion")]
+    api_version: &'r str,
+    kind: &'r str,
+    namespace: &'r str,
+    name: &'r str,
+    mode: &'r str,
+    allowed: bool,
+    patch: &'r [Json],
+    warnings: &'r [String],
+    causes: &'r [FieldCause],
+    images: &'r [Image],
+    pull_secrets: [(); 0],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    answer: Option<&'r Json>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<&'r str>,
+}
+
+impl<'r> Entry<'r> {
+    fn new(source: &'r Reviewed<'_>, finding: &'r Finding<'_>) -> Self {
+        let entry = Self {
+            source: source.name,
+            document: finding.object.document,
+            api_version: &finding.object.api_version,
+            kind: &finding.object.kind,
+            namespace: &finding.namespace,
+            name: finding.object.name(),
+            mode: finding.mode.as_str(),
+            ..Self::default()
+        };
+        match &finding.verdict {
+            Err(error) => Self { error: Some(error), ..entry },
+            Ok(Verdict { allowed, patch, warnings, causes, images, answer }) => {
+                Self { allowed: *allowed, patch, warnings, causes, images, answer: answer.as_ref(), ..entry }
+            }
+        }
+    }
+}
+
+fn verdicts<'r>(
+    reviewed: &'r [Reviewed<'_>],
+) -> impl Iterator<Item = (&'r Reviewed<'r>, &'r Finding<'r>, &'r Verdict)> {
+    reviewed.iter().flat_map(|source| {
+        let findings = source.findings.iter().flatten();
+        findings.filter_map(move |finding| Some((source, finding, finding.verdict.as_ref().ok()?)))
+    })
+}
+
+/// The operations of an object with their paths in its document; none for a review, whose pod is not ours to change.
+fn in_document<'f>(finding: &'f Finding<'_>, verdict: &'f Verdict) -> impl Iterator<Item = (usize, Json)> {
+    let pointer = if verdict.answer.is_some() { "/request/object" } else { &finding.object.pointer };
+    verdict.patch.iter().map(move |operation| {
+        let mut operation = operation.clone();
+        operation["path"] = format!("{pointer}{}", operation["path"].as_str().unwrap_or_default()).into();
+        (finding.object.document, operation)
+    })
+}
+
+/// The text after all changes; nothing where there are none. A review becomes its answer, if that is asked for.
+fn edited(source: &Reviewed<'_>, with_answers: bool) -> Result<Option<String>, EditError> {
+    let mut operations = Vec::new();
+    for finding in source.findings.iter().flatten() {
+        match &finding.verdict {
+            Ok(Verdict { answer: Some(answer), .. }) if with_answers => {
+                let operation = serde_json::json!({"op": "replace", "path": finding.object.pointer, "value": answer});
+                operations.push((finding.object.document, operation));
+            }
+            Ok(Verdict { answer: Some(_), .. }) | Err(_) => {}
+            Ok(verdict) => operations.extend(in_document(finding, verdict)),
+        }
+    }
+    if operations.is_empty() { Ok(None) } else { edit(source.text, source.documents, &operations).map(Some) }
+}
+
+fn diff(out: &mut String, source: &Reviewed<'_>, edited: &str, paint: Paint) {
+    let diff = TextDiff::from_lines(source.text, edited);
+    let (before, after) = (format!("{} (as it is)", source.name), format!("{} (as admitted)", source.name));
+    let unified = diff.unified_diff().header(&before, &after).to_string();
+    for (number, line) in unified.split_inclusive('\n').enumerate() {
+        let (text, end) = line.strip_suffix('\n').map_or((line, ""), |text| (text, "\n"));
+        *out += &match text.as_bytes().first() {
+            _ if number < 2 => paint.bold(text),
+            Some(b'+') => paint.green(text),
+            Some(b'-') => paint.red(text),
+            Some(b'@') => paint.cyan(text),
+            _ => text.to_owned(),
+        };
+        *out += end;
+    }
+}
+
+/// Where the text cannot be edited, the images say what would change.
+fn without_diff(out: &mut String, source: &Reviewed<'_>, error: &EditError) {
+    let _ = writeln!(out, "{} (no diff: {error})", source.name);
+    for finding in source.findings.iter().flatten() {
+        let images = finding.verdict.iter().flat_map(|verdict| &verdict.images).filter(|image| image.changes());
+        for Image { field, input, rewritten, .. } in images {
+            let _ = writeln!(out, "  {field}: {input} -> {}", rewritten.as_deref().unwrap_or_default());
+        }
+    }
+}
+
+fn summary(reviewed: &[Reviewed<'_>]) -> String {
+    let (mut objects, mut denied, mut images, mut rewritten, mut would) = (0, 0, 0, 0, 0);
+    for (_, finding, verdict) in verdicts(reviewed) {
+        objects += 1;
+        images += verdict.images.len();
+        denied += usize::from(!verdict.allowed);
+        let changing = verdict.images.iter().filter(|image| image.changes()).count();
+        match finding.mode {
+            Mode::Enforce if verdict.allowed => rewritten += changing,
+            Mode::Enforce => {}
+            Mode::Audit => would += changing,
+        }
+    }
+    if objects == 0 {
+        return "nothing to do: no pod and no pod template\n".to_owned();
+    }
+    let mut parts = Vec::new();
+    if rewritten > 0 {
+        parts.push(format!("{rewritten} of {} rewritten", count(images, "image")));
+    }
+    if would > 0 {
+        parts.push(format!("{would} of {} would be rewritten (audit)", count(images, "image")));
+    }
+    if denied > 0 {
+        parts.push(format!("{denied} of {} denied", count(objects, "object")));
+    }
+    if parts.is_empty() {
+        return format!("nothing to do: {} in {}\n", count(images, "image"), count(objects, "object"));
+    }
+    parts.join(", ") + "\n"
+}
+
+fn count(number: usize, of: &str) -> String {
+    format!("{number} {of}{}", if number == 1 { "" } else { "s" })
+}
+
+impl Finding<'_> {
+    /// `pod.yaml: Pod team-a/web`
+    pub(super) fn title(&self, source: &str) -> String {
+        let name = |text| Escaped::cut(text, MOST_NAME_CHARS);
+        format!("{source}: {} {}/{}", self.object.kind, name(&self.namespace), name(self.object.name()))
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Paint {
+    color: bool,
+}
+
+impl Paint {
+    fn red(self, text: &str) -> String {
+        self.with("31", text)
+    }
+
+    fn green(self, text: &str) -> String {
+        self.with("32", text)
+    }
+
+    fn yellow(self, text: &str) -> String {
+        self.with("33", text)
+    }
+
+    fn cyan(self, text: &str) -> String {
+        self.with("36", text)
+    }
+
+    fn bold(self, text: &str) -> String {
+        self.with("1", text)
+    }
+
+    fn with(self, code: &str, text: &str) -> String {
+        if self.color { format!("\u{1b}[{code}m{text}\u{1b}[0m") } else { text.to_owned() }
+    }
+}
