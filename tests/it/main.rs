@@ -6,3 +6,4 @@ mod policy;
 mod policy_properties;
 mod reference;
 mod review;
+mod review_command;
