@@ -9,6 +9,7 @@
 //! answered by the contract of `admission.k8s.io/v1`.
 
 mod activity;
+mod body;
 mod certificate;
 mod connection;
 mod duration;
@@ -16,6 +17,7 @@ pub mod handler;
 mod health;
 mod listener;
 mod refusal;
+mod router;
 pub mod wire;
 
 pub use certificate::{Certificate, CertificateError, CertificateSource, READINESS as CERTIFICATE_READINESS};
@@ -24,3 +26,4 @@ pub use duration::{InvalidDuration, parse_duration};
 pub use health::health_router;
 pub use listener::serve_connections;
 pub use refusal::Refusal;
+pub use router::{LONGEST_BUDGET, MAX_BODY, admission_router};

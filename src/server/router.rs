@@ -1,0 +1,242 @@
+//! One call: its path, its limits in bytes, number and time, and what goes wrong with it as a Kubernetes `Status`.
+//! What a review says is [`handler`]'s.
+
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::response::{IntoResponse, Response};
+use axum::routing::post;
+use futures::FutureExt;
+use hyper::header::{
+    ALLOW, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HeaderMap, HeaderValue, RETRY_AFTER,
+};
+use hyper::{StatusCode, Uri};
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
+
+use super::body::{self, ALL_BODIES, BodyError, Room};
+use super::duration::parse_duration;
+use super::handler;
+use super::refusal::Refusal;
+use crate::app::App;
+use crate::review::Mode;
+
+pub use super::body::MAX_BODY;
+
+/// For a body to arrive.
+const BODY_TIME: Duration = Duration::from_secs(10);
+/// The budget of a review when the caller names none.
+const DEFAULT_BUDGET: Duration = Duration::from_secs(10);
+/// The longest timeout that the API server can be configured to give.
+pub const LONGEST_BUDGET: Duration = Duration::from_secs(30);
+/// Calls at once, on all connections.
+const CALLS: usize = 1024;
+
+/// What the calls of one server share.
+#[derive(Debug)]
+struct Gate {
+    app: Arc<App>,
+    calls: Semaphore,
+    room: Room,
+}
+
+/// The routes that the API server calls.
+pub fn admission_router(app: Arc<App>) -> Router {
+    let gate = Arc::new(Gate { app, calls: Semaphore::new(CALLS), room: Room::new(ALL_BODIES) });
+    let route = |mode| {
+        post(move |State(gate): State<Arc<Gate>>, request: Request| async move { gate.call(mode, request).await })
+    };
+    Router::new()
+        .route("/v1/mutate/enforce", route(Mode::Enforce))
+        .route("/v1/mutate/audit", route(Mode::Audit))
+        .method_not_allowed_fallback(method_not_allowed)
+        .fallback(not_found)
+        .with_state(gate)
+}
+
+impl Gate {
+    async fn call(&self, mode: Mode, request: Request) -> Response {
+        let (head, mut body) = request.into_parts();
+        let arrived_by = Instant::now() + BODY_TIME;
+        match self.answer(mode, &head.uri, &head.headers, &mut body, arrived_by).await {
+            Ok(answer) => ([(CONTENT_TYPE, HeaderValue::from_static("application/json"))], answer).into_response(),
+            Err(refusal) => {
+                throw_away(&head.headers, body, arrived_by).await;
+                status(&refusal)
+            }
+        }
+    }
+
+    async fn answer(
+        &self,
+        mode: Mode,
+        uri: &Uri,
+        headers: &HeaderMap,
+        body: &mut Body,
+        arrived_by: Instant,
+    ) -> Result<Vec<u8>, Refusal> {
+        let Ok(_call) = self.calls.try_acquire() else {
+            return Err(Refusal::not_ready("too many requests at once"));
+        };
+        check_content_type(headers)?;
+        let deadline = Instant::now() + budget(uri)?;
+        let length = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+        let read = tokio::time::timeout_at(arrived_by, self.room.read(body, length));
+        let whole =
+            read.await.map_err(|_| Refusal::new(408, "the body did not arrive within 10 s"))?.map_err(|error| {
+                match error {
+                    BodyError::TooLarge => Refusal::new(413, error.to_string()),
+                    BodyError::NoRoom => Refusal::not_ready(&error.to_string()),
+                    BodyError::Broken(_) => Refusal::new(400, error.to_string()),
+                }
+            })?;
+        guarded(async { handler::review(&self.app, mode, &whole.bytes) }, deadline).await
+    }
+}
+
+/// Bounds a review in time, and turns a panic into a 500 without its text: the policy for failures decides then, and not
+/// a bug of ours (trap 8).
+async fn guarded(
+    review: impl Future<Output = Result<Vec<u8>, Refusal>>,
+    deadline: Instant,
+) -> Result<Vec<u8>, Refusal> {
+    match tokio::time::timeout_at(deadline, AssertUnwindSafe(review).catch_unwind()).await {
+        Ok(Ok(answer)) => answer,
+        Ok(Err(_panic)) => Err(Refusal::new(500, "a bug in mirrorgate: its log says more")),
+        Err(_) => Err(Refusal::new(504, "the review took longer than the caller's timeout")),
+    }
+}
+
+fn check_content_type(headers: &HeaderMap) -> Result<(), Refusal> {
+    let content_type = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
+    let essence = content_type.split(|&byte| byte == b';').next().unwrap_or_default().trim_ascii();
+    if !essence.eq_ignore_ascii_case(b"application/json") {
+        return Err(Refusal::new(415, "the content type must be application/json"));
+    }
+    match headers.get(CONTENT_ENCODING).map(HeaderValue::as_bytes) {
+        None | Some(b"identity") => Ok(()),
+        Some(_) => Err(Refusal::new(415, "the body must not be compressed")),
+    }
+}
+
+/// The caller's `?timeout=`, a Go duration; it sends whole seconds.
+fn budget(uri: &Uri) -> Result<Duration, Refusal> {
+    let mut pairs = uri.query().unwrap_or_default().split('&').filter_map(|pair| pair.split_once('='));
+    match pairs.find(|(name, _)| *name == "timeout") {
+        None => Ok(DEFAULT_BUDGET),
+        Some((_, text)) => match parse_duration(text) {
+            Ok(Duration::ZERO) => Ok(DEFAULT_BUDGET),
+            Ok(budget) => Ok(budget.min(LONGEST_BUDGET)),
+            Err(error) => Err(Refusal::new(400, format!("timeout in the query: {error}"))),
+        },
+    }
+}
+
+async fn not_found(request: Request) -> Response {
+    let (head, body) = request.into_parts();
+    throw_away(&head.headers, body, Instant::now() + BODY_TIME).await;
+    status(&Refusal::new(404, "no such path: reviews go to /v1/mutate/enforce and /v1/mutate/audit"))
+}
+
+async fn method_not_allowed(request: Request) -> Response {
+    let (head, body) = request.into_parts();
+    throw_away(&head.headers, body, Instant::now() + BODY_TIME).await;
+    let mut answer = status(&Refusal::new(405, "reviews are sent with POST"));
+    answer.headers_mut().insert(ALLOW, HeaderValue::from_static("POST"));
+    answer
+}
+
+/// Reads what is left of a refused body, so that the client comes to read the answer. One that waits for our word
+/// (`Expect: 100-continue`) has not sent it.
+async fn throw_away(headers: &HeaderMap, mut body: Body, until: Instant) {
+    if !headers.contains_key(EXPECT) {
+        let _out_of_time = tokio::time::timeout_at(until, body::drain(&mut body)).await;
+    }
+}
+
+/// A refusal as the API server reads it: its `message` is what the user is shown (A2).
+fn status(refusal: &Refusal) -> Response {
+    let code = StatusCode::from_u16(refusal.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let mut answer = (code, refusal.body()).into_response();
+    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    if let Some(seconds) = refusal.retry_after {
+        answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    answer
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt;
+
+    use super::*;
+
+    fn soon() -> Instant {
+        Instant::now() + Duration::from_secs(5)
+    }
+
+    /// Trap 8: a bug of ours is a 500, so that `failurePolicy` decides; its text stays in the log.
+    #[tokio::test]
+    async fn trap_8_a_panic_is_a_500_without_its_text() {
+        let refusal = guarded(async { panic!("the secret is 42") }, soon()).await.unwrap_err();
+        assert_eq!(refusal.status, 500);
+        assert!(!refusal.message.contains("42"), "{}", refusal.message);
+        let answer = status(&refusal);
+        let body = answer.into_body().collect().await.unwrap().to_bytes();
+        let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
+        assert_eq!(
+            (&body["kind"], &body["reason"], &body["code"]),
+            (&"Status".into(), &"InternalError".into(), &500.into())
+        );
+    }
+
+    #[tokio::test]
+    async fn a_review_that_takes_too_long_is_a_504() {
+        let refusal = guarded(std::future::pending(), Instant::now()).await.unwrap_err();
+        assert_eq!(refusal.status, 504);
+    }
+
+    #[test]
+    fn a2_a_refusal_says_when_to_come_again() {
+        let answer = status(&Refusal::not_ready("busy"));
+        assert_eq!((answer.status().as_u16(), &answer.headers()[RETRY_AFTER]), (503, &HeaderValue::from_static("1")));
+    }
+
+    #[test]
+    fn p4_the_budget_is_the_callers_timeout() {
+        for (query, seconds) in [
+            ("", 10),
+            ("?timeout=5s", 5),
+            ("?a=b&timeout=1s", 1),
+            ("?timeout=0s", 10),
+            ("?timeout=10m0s", 30),
+            ("?x", 10),
+        ] {
+            let uri: Uri = format!("/v1/mutate/enforce{query}").parse().unwrap();
+            assert_eq!(budget(&uri).ok(), Some(Duration::from_secs(seconds)), "{query}");
+        }
+        let uri: Uri = "/v1/mutate/enforce?timeout=-5s".parse().unwrap();
+        assert_eq!(budget(&uri).unwrap_err().status, 400);
+    }
+
+    #[test]
+    fn content_types_may_carry_parameters() {
+        for (content_type, fine) in [
+            ("application/json", true),
+            ("Application/JSON; charset=utf-8", true),
+            ("application/json ;charset=utf-8", true),
+            ("application/jsonx", false),
+            ("text/plain", false),
+            ("", false),
+        ] {
+            let headers = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static(content_type))]);
+            assert_eq!(check_content_type(&headers).is_ok(), fine, "{content_type}");
+        }
+        assert!(check_content_type(&HeaderMap::new()).is_err());
+    }
+}
