@@ -29,6 +29,7 @@ pub mod cluster;
 pub mod image;
 pub mod policy;
 pub mod review;
+pub mod serve;
 pub mod server;
 pub mod telemetry;
 pub mod yaml;

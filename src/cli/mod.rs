@@ -9,6 +9,7 @@ mod man;
 mod policy_file;
 mod review;
 mod schema;
+mod serve;
 
 use std::process::ExitCode;
 
@@ -70,6 +71,8 @@ pub struct OutputArgs {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Serve the webhook
+    Serve(serve::Args),
     Explain(explain::Args),
     Review(review::Args),
     /// Check policies: every fault at once, with its source line
@@ -90,6 +93,7 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     let Cli { common, command } = cli;
     common.color.apply();
     match command {
+        Command::Serve(args) => args.run(common),
         Command::Explain(args) => args.run(),
         Command::Review(args) => args.run(),
         Command::Check(args) => args.run(common),

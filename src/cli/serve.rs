@@ -1,0 +1,118 @@
+//! `mirrorgate serve`: its arguments, as settings.
+
+use std::env;
+use std::io::IsTerminal;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context;
+
+use super::{Color, Common, policy_file};
+use crate::serve::{self, Settings};
+use crate::server::{CertificateSource, parse_duration};
+use crate::telemetry::{self, Format, Level};
+
+/// Arguments of `mirrorgate serve`.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Serve the policy of this file; no cluster is needed then
+    #[arg(long, value_name = "FILE")]
+    policy: Option<PathBuf>,
+    /// The namespace of the policy ConfigMap [default: the one that mirrorgate runs in]
+    #[arg(long, value_name = "NAME", conflicts_with = "policy")]
+    namespace: Option<String>,
+    /// Where the API server calls (HTTPS); port 0 takes a free one
+    #[arg(long, value_name = "ADDRESS", default_value = "0.0.0.0:8443")]
+    listen: SocketAddr,
+    /// Where /livez, /readyz and /metrics are (plain HTTP); port 0 takes a free one
+    #[arg(long, value_name = "ADDRESS", default_value = "0.0.0.0:8080")]
+    http_listen: SocketAddr,
+    /// Keep a self-made CA and serving certificate in this directory: ca.crt, tls.crt, tls.key [default with --policy:
+    /// mirrorgate in the user's state directory]
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["tls_cert", "tls_key"])]
+    cert_dir: Option<PathBuf>,
+    /// A further name in the self-made certificate, beside localhost, 127.0.0.1 and ::1
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["tls_cert", "tls_key"])]
+    tls_name: Vec<String>,
+    /// The serving certificate, in PEM, with its chain; taken up anew when it changes
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    tls_cert: Option<PathBuf>,
+    /// The private key of --tls-cert, in PEM
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
+    /// How long everything is still served after SIGTERM, while the cluster takes us out of its endpoints
+    #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = parse_duration)]
+    shutdown_delay: Duration,
+    /// The form of the log on stderr
+    #[arg(long, value_enum, default_value_t, value_name = "FORM")]
+    log_format: Format,
+    /// What is logged at least [default: info; -q: warn; -v: debug; -vv: trace]
+    #[arg(long, value_enum, value_name = "LEVEL", hide_possible_values = false)]
+    log_level: Option<Level>,
+}
+
+impl Args {
+    pub(super) fn run(self, common: Common) -> anyhow::Result<ExitCode> {
+        let Self {
+            policy,
+            namespace,
+            listen,
+            http_listen,
+            cert_dir,
+            tls_name,
+            tls_cert,
+            tls_key,
+            shutdown_delay,
+            log_format,
+            log_level,
+        } = self;
+        let Common { quiet, verbose, color } = common;
+        let colour = match color {
+            Color::Auto => std::io::stderr().is_terminal() && env::var_os("NO_COLOR").is_none(),
+            Color::Always => true,
+            Color::Never => false,
+        };
+        let level = log_level.unwrap_or(match (quiet, verbose) {
+            (true, _) => Level::Warn,
+            (false, 0) => Level::Info,
+            (false, 1) => Level::Debug,
+            (false, _) => Level::Trace,
+        });
+        telemetry::init_logging(log_format, level, colour);
+        telemetry::log_panics();
+
+        // A person sees every fault with its line; a program reads them in the log.
+        if log_format == Format::Text
+            && let Some(path) = &policy
+            && policy_file::load(path)?.is_none()
+        {
+            return Ok(ExitCode::FAILURE);
+        }
+        let certificate = match (tls_cert, tls_key, cert_dir) {
+            (Some(certificate), Some(key), _) => CertificateSource::Files { certificate, key },
+            (_, _, Some(directory)) => CertificateSource::Directory { directory, names: tls_name },
+            _ if policy.is_some() => CertificateSource::Directory { directory: state_directory(), names: tls_name },
+            _ => anyhow::bail!("give --tls-cert and --tls-key, or --cert-dir"),
+        };
+        let print_try_line = log_format == Format::Text && !quiet;
+        let settings = Settings { policy, namespace, listen, http_listen, certificate, shutdown_delay, print_try_line };
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .enable_all()
+            // Reading files, and no more.
+            .max_blocking_threads(4)
+            .build()
+            .context("starting the runtime")?;
+        let outcome = runtime.block_on(serve::run(settings));
+        runtime.shutdown_background();
+        outcome
+    }
+}
+
+/// Where a certificate is kept that nobody named a place for.
+fn state_directory() -> PathBuf {
+    let variable = |name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let state = variable("XDG_STATE_HOME").or_else(|| variable("HOME").map(|home| home.join(".local/state")));
+    state.unwrap_or_else(env::temp_dir).join("mirrorgate")
+}

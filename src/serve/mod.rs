@@ -1,0 +1,185 @@
+//! `serve`: wires the edges, owns every task, knows whether we are ready and in which order we stop.
+//!
+//! ```text
+//! SIGTERM ─► not ready ─► the delay: everything is served, answers say goodbye ─► nothing new ─► what was begun ends ─► 0
+//! ```
+//! A second signal ends the process at once.
+
+mod policy_file;
+mod tasks;
+mod try_it;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
+use tokio_rustls::TlsAcceptor;
+
+use crate::app::App;
+use crate::cluster::{POLICY_CONFIG_MAP, PolicyWatch};
+use crate::policy::LoadedPolicy;
+use crate::server::{
+    CERTIFICATE_READINESS, Certificate, CertificateSource, LONGEST_BUDGET, Stage, admission_router, health_router,
+    serve_connections,
+};
+use crate::telemetry::{Metrics, Readiness};
+use policy_file::{First, PolicyFile};
+use tasks::Tasks;
+
+/// Connections of the API server: at most 25 idle ones for each of its replicas, and one for each call in flight.
+const HTTPS_CONNECTIONS: usize = 800;
+/// The kubelet and Prometheus.
+const HTTP_CONNECTIONS: usize = 64;
+
+/// Everything that `serve` can be told.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The policy's file. `None`: the ConfigMap of the cluster.
+    pub policy: Option<PathBuf>,
+    /// Our own namespace in the cluster. `None`: the one that we run in, else `mirrorgate-system`.
+    pub namespace: Option<String>,
+    /// Where the API server calls, in HTTPS.
+    pub listen: SocketAddr,
+    /// Where `/livez`, `/readyz` and `/metrics` are, in plain HTTP.
+    pub http_listen: SocketAddr,
+    /// Where the serving certificate comes from.
+    pub certificate: CertificateSource,
+    /// How long everything is served after the first signal, while the cluster takes us out of its endpoints.
+    pub shutdown_delay: Duration,
+    /// Whether to print a `curl` line to try the server with.
+    pub print_try_line: bool,
+}
+
+/// Serves until a signal. 0 after an orderly end; 1 when the policy file has faults, each of which was logged.
+///
+/// # Errors
+/// When it cannot start, or a task ended that must not.
+pub async fn run(settings: Settings) -> anyhow::Result<ExitCode> {
+    let Settings { policy, namespace, listen, http_listen, certificate, shutdown_delay, print_try_line } = settings;
+    let metrics = Arc::new(Metrics::new());
+    let readiness = Arc::new(Readiness::new(&[policy_file::READINESS, CERTIFICATE_READINESS, "listener"]));
+    let (policy_sender, policy_in_force) = watch::channel(None);
+    let mut tasks = Tasks::new();
+    let mut signals = Signals::new()?;
+
+    match policy {
+        Some(path) => {
+            let file = PolicyFile::new(path, policy_sender, Arc::clone(&metrics), Arc::clone(&readiness));
+            match file.first()? {
+                First::Faulty => return Ok(ExitCode::FAILURE),
+                First::InForce(file) => tasks.spawn("policy file", file.keep()),
+            }
+        }
+        None => {
+            let watch = policy_watch(namespace, policy_sender, &metrics, &readiness).await?;
+            tasks.spawn("policy watch", watch.run());
+        }
+    }
+
+    let certificate = Certificate::load(&certificate, &metrics).context("the serving certificate")?;
+    readiness.set(CERTIFICATE_READINESS, Ok(()));
+    let tls = TlsAcceptor::from(Arc::new(certificate.server_config().context("TLS")?));
+    let authority = certificate.authority().map(ToOwned::to_owned);
+    tasks.spawn("certificate", certificate.keep(Arc::clone(&metrics), Arc::clone(&readiness)));
+
+    let https = TcpListener::bind(listen).await.with_context(|| format!("listening on {listen} (--listen)"))?;
+    let http =
+        TcpListener::bind(http_listen).await.with_context(|| format!("listening on {http_listen} (--http-listen)"))?;
+    let (https_address, http_address) = (https.local_addr()?, http.local_addr()?);
+    let (stage, stages) = watch::channel(Stage::Serving);
+    // The plain port answers to the very end.
+    let (_plain_stage, plain_stages) = watch::channel(Stage::Serving);
+    let app = Arc::new(App::new(Arc::clone(&metrics), policy_in_force.clone()));
+    let health = health_router(metrics, Arc::clone(&readiness));
+    tasks.spawn("http", serve_connections(http, None, health, HTTP_CONNECTIONS, plain_stages));
+    let admission = admission_router(app);
+    tasks.spawn(HTTPS, serve_connections(https, Some(tls), admission, HTTPS_CONNECTIONS, stages));
+    readiness.set("listener", Ok(()));
+    tracing::info!(https = %https_address, http = %http_address, "listening");
+    let loaded = policy_in_force.borrow().clone();
+    if let (true, Some(authority), Some(loaded)) = (print_try_line, authority, loaded) {
+        anstream::eprintln!("{}", try_it::line(&authority, https_address, &loaded.policy));
+    }
+
+    tokio::select! {
+        name = tasks.next_end() => anyhow::bail!("the task \"{name}\" ended and must not; its last log lines say why"),
+        name = signals.next() => tracing::info!(signal = name, delay = ?shutdown_delay, "shutting down"),
+    }
+    let orderly = async {
+        readiness.set("process", Err("shutting down".to_owned()));
+        stage.send_replace(Stage::Leaving);
+        tokio::time::sleep(shutdown_delay).await;
+        stage.send_replace(Stage::Closing);
+        let in_flight = async { while tasks.next_end().await != HTTPS {} };
+        if tokio::time::timeout(LONGEST_BUDGET, in_flight).await.is_err() {
+            tracing::warn!("calls were still in flight after the longest timeout that a caller can have");
+        }
+        ExitCode::SUCCESS
+    };
+    let code = tokio::select! {
+        code = orderly => code,
+        name = signals.next() => {
+            tracing::warn!(signal = name, "second signal: exiting at once");
+            ExitCode::FAILURE
+        }
+    };
+    tracing::info!("stopped");
+    Ok(code)
+}
+
+const HTTPS: &str = "https";
+
+/// Our own namespace when we run outside of the cluster.
+const NAMESPACE: &str = "mirrorgate-system";
+
+/// Watches the policy ConfigMap of the cluster that we run in, or that the kubeconfig names.
+async fn policy_watch(
+    namespace: Option<String>,
+    policy: watch::Sender<Option<Arc<LoadedPolicy>>>,
+    metrics: &Arc<Metrics>,
+    readiness: &Arc<Readiness>,
+) -> anyhow::Result<PolicyWatch> {
+    let (config, own_namespace) = match kube::Config::incluster() {
+        Ok(config) => {
+            let own_namespace = config.default_namespace.clone();
+            (config, own_namespace)
+        }
+        Err(_) => {
+            let config =
+                kube::Config::infer().await.context("no cluster to read the policy from (or give --policy FILE)")?;
+            (config, NAMESPACE.to_owned())
+        }
+    };
+    let namespace = namespace.unwrap_or(own_namespace);
+    let client = kube::Client::try_from(config).context("the client of the API server")?;
+    // The pod's name, in a cluster.
+    let instance = std::env::var("HOSTNAME").unwrap_or_else(|_| "mirrorgate".to_owned());
+    tracing::info!(namespace, "the policy is the ConfigMap {POLICY_CONFIG_MAP}");
+    Ok(PolicyWatch::new(client, &namespace, instance, policy, Arc::clone(metrics), Arc::clone(readiness)))
+}
+
+/// What a process is asked to end with.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> anyhow::Result<Signals> {
+        let listen = |kind| signal(kind).context("listening for signals");
+        Ok(Signals { terminate: listen(SignalKind::terminate())?, interrupt: listen(SignalKind::interrupt())? })
+    }
+
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
+}
