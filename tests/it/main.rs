@@ -7,3 +7,4 @@ mod policy_properties;
 mod reference;
 mod review;
 mod review_command;
+mod server;

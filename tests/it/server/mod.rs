@@ -1,0 +1,7 @@
+//! The server as a process: the real binary on the loopback range, spoken to over TLS with certificates made here.
+
+mod calls;
+mod connections;
+mod lifecycle;
+mod process;
+mod wire;
