@@ -1,6 +1,7 @@
 //! The tests of the library and of the command, in one binary.
 #![expect(clippy::unwrap_used, reason = "a test stops at its first fault")]
 
+mod architecture;
 mod check_command;
 mod policy;
 mod policy_properties;
