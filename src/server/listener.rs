@@ -19,6 +19,8 @@ use super::connection::{self, Stage};
 const HANDSHAKE: Duration = Duration::from_secs(5);
 /// After an accept error that is not the client's: out of file descriptors, in most cases.
 const ACCEPT_BACK_OFF: Duration = Duration::from_millis(100);
+/// When the socket is about to close: no connection for so long, and none was waiting.
+const LAST_CALL: Duration = Duration::from_millis(10);
 
 /// Serves `router` on `socket`, over TLS when there is an acceptor, with at most `connections` at once (more wait in the
 /// system's queue). Returns when [`Stage::Closing`] has come and every connection has ended.
@@ -27,37 +29,47 @@ pub async fn serve_connections(
     tls: Option<TlsAcceptor>,
     router: Router,
     connections: usize,
-    mut stage: watch::Receiver<Stage>,
+    stage: watch::Receiver<Stage>,
 ) {
     let permits = Arc::new(Semaphore::new(connections));
     let mut tasks = JoinSet::new();
+    let mut closing = stage.clone();
+    let serve = |tasks: &mut JoinSet<()>, (stream, peer, permit): Accepted| {
+        let crowded = {
+            let permits = Arc::clone(&permits);
+            move || permits.available_permits() < connections / 2
+        };
+        let (tls, router, stage) = (tls.clone(), router.clone(), stage.clone());
+        tasks.spawn(async move {
+            let _permit = permit;
+            serve_one(stream, peer, tls, router, stage, crowded).await;
+        });
+    };
     loop {
         let accepted = tokio::select! {
             biased;
-            accepted = accept(&socket, &permits) => accepted,
+            // An error: nobody is left to say it, the process ends.
+            _ = closing.wait_for(|stage| *stage == Stage::Closing) => break,
             Some(ended) = tasks.join_next() => {
                 note_panic(ended);
                 continue;
             }
-            _ = stage.wait_for(|stage| *stage == Stage::Closing) => break,
+            accepted = accept(&socket, &permits) => accepted,
         };
         match accepted {
-            Ok((stream, peer, permit)) => {
-                let crowded = {
-                    let permits = Arc::clone(&permits);
-                    move || permits.available_permits() < connections / 2
-                };
-                let (tls, router, stage) = (tls.clone(), router.clone(), stage.clone());
-                tasks.spawn(async move {
-                    let _permit = permit;
-                    serve_one(stream, peer, tls, router, stage, crowded).await;
-                });
-            }
+            Ok(accepted) => serve(&mut tasks, accepted),
             Err(error) if is_the_clients(&error) => {}
             Err(error) => {
                 tracing::error!(error = %error, "cannot accept connections");
                 tokio::time::sleep(ACCEPT_BACK_OFF).await;
             }
+        }
+    }
+    // Those that the system has accepted for us already: closing the socket would reset them.
+    for _ in 0..connections {
+        match tokio::time::timeout(LAST_CALL, accept(&socket, &permits)).await {
+            Ok(Ok(accepted)) => serve(&mut tasks, accepted),
+            _ => break,
         }
     }
     drop(socket);
@@ -66,10 +78,10 @@ pub async fn serve_connections(
     }
 }
 
-async fn accept(
-    socket: &TcpListener,
-    permits: &Arc<Semaphore>,
-) -> io::Result<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
+/// A connection with its share of the cap.
+type Accepted = (TcpStream, SocketAddr, OwnedSemaphorePermit);
+
+async fn accept(socket: &TcpListener, permits: &Arc<Semaphore>) -> io::Result<Accepted> {
     let permit = Arc::clone(permits).acquire_owned().await.map_err(io::Error::other)?;
     let (stream, peer) = socket.accept().await?;
     Ok((stream, peer, permit))
