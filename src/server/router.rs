@@ -16,10 +16,10 @@ use hyper::header::{
     ALLOW, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HeaderMap, HeaderValue, RETRY_AFTER,
 };
 use hyper::{StatusCode, Uri};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 
-use super::body::{self, ALL_BODIES, BodyError, Room};
+use super::body::{self, ALL_BODIES, BodyError, Room, WholeBody};
 use super::duration::parse_duration;
 use super::handler;
 use super::refusal::Refusal;
@@ -61,52 +61,63 @@ pub fn admission_router(app: Arc<App>) -> Router {
 
 impl Gate {
     async fn call(&self, mode: Mode, request: Request) -> Response {
+        let started = Instant::now();
         let (head, mut body) = request.into_parts();
-        let arrived_by = Instant::now() + BODY_TIME;
-        match self.answer(mode, &head.uri, &head.headers, &mut body, arrived_by).await {
-            Ok(answer) => ([(CONTENT_TYPE, HeaderValue::from_static("application/json"))], answer).into_response(),
+        let answer = match self.take(&head.uri, &head.headers, &mut body, started + BODY_TIME).await {
+            Ok(Taken { body, deadline, call: _call }) => {
+                guarded(async { handler::review(&self.app, mode, &body.bytes) }, deadline).await
+            }
+            Err(refusal) => Err(refusal),
+        };
+        match answer {
+            Ok(Ok(answer)) => ([(CONTENT_TYPE, HeaderValue::from_static("application/json"))], answer).into_response(),
+            // The handler has counted and logged its own.
+            Ok(Err(refusal)) => status(&refusal),
             Err(refusal) => {
-                throw_away(&head.headers, body, arrived_by).await;
+                self.app.metrics().admission(mode.as_str(), "OTHER", "error", started.elapsed().as_secs_f64());
+                tracing::warn!(mode = mode.as_str(), code = refusal.status, error = %refusal.message, "call refused");
+                throw_away(&head.headers, body, started + BODY_TIME).await;
                 status(&refusal)
             }
         }
     }
 
-    async fn answer(
+    /// What the limits let through.
+    async fn take(
         &self,
-        mode: Mode,
         uri: &Uri,
         headers: &HeaderMap,
         body: &mut Body,
         arrived_by: Instant,
-    ) -> Result<Vec<u8>, Refusal> {
-        let Ok(_call) = self.calls.try_acquire() else {
-            return Err(Refusal::not_ready("too many requests at once"));
-        };
+    ) -> Result<Taken<'_>, Refusal> {
+        let call = self.calls.try_acquire().map_err(|_| Refusal::not_ready("too many requests at once"))?;
         check_content_type(headers)?;
         let deadline = Instant::now() + budget(uri)?;
         let length = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
-        let read = tokio::time::timeout_at(arrived_by, self.room.read(body, length));
-        let whole =
-            read.await.map_err(|_| Refusal::new(408, "the body did not arrive within 10 s"))?.map_err(|error| {
-                match error {
-                    BodyError::TooLarge => Refusal::new(413, error.to_string()),
-                    BodyError::NoRoom => Refusal::not_ready(&error.to_string()),
-                    BodyError::Broken(_) => Refusal::new(400, error.to_string()),
-                }
-            })?;
-        guarded(async { handler::review(&self.app, mode, &whole.bytes) }, deadline).await
+        let body = match tokio::time::timeout_at(arrived_by, self.room.read(body, length)).await {
+            Ok(Ok(body)) => body,
+            Ok(Err(error @ BodyError::TooLarge)) => return Err(Refusal::new(413, error.to_string())),
+            Ok(Err(error @ BodyError::NoRoom)) => return Err(Refusal::not_ready(&error.to_string())),
+            Ok(Err(error @ BodyError::Broken(_))) => return Err(Refusal::new(400, error.to_string())),
+            Err(_) => return Err(Refusal::new(408, "the body did not arrive within 10 s")),
+        };
+        Ok(Taken { body, deadline, call })
     }
+}
+
+/// A call that is within the limits, and its share of them.
+struct Taken<'a> {
+    body: WholeBody,
+    /// When the caller gives up.
+    deadline: Instant,
+    call: SemaphorePermit<'a>,
 }
 
 /// Bounds a review in time, and turns a panic into a 500 without its text: the policy for failures decides then, and not
 /// a bug of ours (trap 8).
-async fn guarded(
-    review: impl Future<Output = Result<Vec<u8>, Refusal>>,
-    deadline: Instant,
-) -> Result<Vec<u8>, Refusal> {
+async fn guarded<T>(review: impl Future<Output = T>, deadline: Instant) -> Result<T, Refusal> {
     match tokio::time::timeout_at(deadline, AssertUnwindSafe(review).catch_unwind()).await {
-        Ok(Ok(answer)) => answer,
+        Ok(Ok(answer)) => Ok(answer),
         Ok(Err(_panic)) => Err(Refusal::new(500, "a bug in mirrorgate: its log says more")),
         Err(_) => Err(Refusal::new(504, "the review took longer than the caller's timeout")),
     }
@@ -183,9 +194,9 @@ mod tests {
     /// Trap 8: a bug of ours is a 500, so that `failurePolicy` decides; its text stays in the log.
     #[tokio::test]
     async fn trap_8_a_panic_is_a_500_without_its_text() {
-        let refusal = guarded(async { panic!("the secret is 42") }, soon()).await.unwrap_err();
+        let refusal = guarded(async { assert_eq!(41, 42, "the secret") }, soon()).await.unwrap_err();
         assert_eq!(refusal.status, 500);
-        assert!(!refusal.message.contains("42"), "{}", refusal.message);
+        assert!(!refusal.message.contains("secret"), "{}", refusal.message);
         let answer = status(&refusal);
         let body = answer.into_body().collect().await.unwrap().to_bytes();
         let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
@@ -197,8 +208,19 @@ mod tests {
 
     #[tokio::test]
     async fn a_review_that_takes_too_long_is_a_504() {
-        let refusal = guarded(std::future::pending(), Instant::now()).await.unwrap_err();
+        let refusal = guarded(std::future::pending::<()>(), Instant::now()).await.unwrap_err();
         assert_eq!(refusal.status, 504);
+    }
+
+    #[tokio::test]
+    async fn a2_more_calls_than_the_limit_are_told_to_come_again() {
+        let (_sender, policy) = tokio::sync::watch::channel(None);
+        let app = Arc::new(App::new(Arc::new(crate::telemetry::Metrics::new()), policy));
+        let gate = Gate { app, calls: Semaphore::new(0), room: Room::new(ALL_BODIES) };
+        let answer = gate.call(Mode::Enforce, Request::new(Body::from("{}"))).await;
+        assert_eq!((answer.status().as_u16(), &answer.headers()[RETRY_AFTER]), (503, &HeaderValue::from_static("1")));
+        let metrics = gate.app.metrics().encode();
+        assert!(metrics.contains("{mode=\"enforce\",operation=\"OTHER\",result=\"error\"} 1"), "{metrics}");
     }
 
     #[test]
