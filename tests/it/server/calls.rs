@@ -3,20 +3,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http_body_util::{BodyExt, Full};
-use hyper_util::rt::{TokioExecutor, TokioIo};
+use http_body_util::BodyExt;
 use mirrorgate::app::App;
 use mirrorgate::server::{MAX_BODY, admission_router};
 use mirrorgate::telemetry::Metrics;
-use rustls::pki_types::ServerName;
 use serde_json::Value;
 use tokio::io::AsyncWriteExt;
-use tokio::net::TcpStream;
 use tokio::sync::Barrier;
 use tower::Service;
 
 use super::process::{Server, policy, review};
-use super::wire::{Connection, connector, get, patch};
+use super::wire::{Connection, get, http2, http2_review, patch};
 
 /// Tests that send hundreds of megabytes do so one after the other: a body has 10 s to arrive.
 static ONE_FLOOD_AT_A_TIME: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
@@ -30,18 +27,9 @@ async fn alpn_chooses_between_http_1_and_http_2() {
     assert!(patch(&answer.body).contains("harbor.corp/proxy/library/nginx:1.27"));
     assert!(!answer.says_goodbye());
 
-    let stream = TcpStream::connect(server.https).await.unwrap();
-    let tls = connector(&server.authority(), "h2");
-    let stream = tls.connect(ServerName::try_from("localhost").unwrap(), stream).await.unwrap();
-    assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
-    let (mut sender, driver) =
-        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
-    let request = hyper::Request::post("https://localhost/v1/mutate/enforce")
-        .header("content-type", "application/json; charset=utf-8")
-        .body(Full::new(bytes::Bytes::from(review())))
-        .unwrap();
+    let (mut sender, driver) = http2(&server.authority(), server.https).await;
     let answer = tokio::select! {
-        answer = sender.send_request(request) => answer.unwrap(),
+        answer = sender.send_request(http2_review(review())) => answer.unwrap(),
         ended = driver => panic!("the connection ended: {ended:?}"),
     };
     assert_eq!((answer.status(), answer.version()), (hyper::StatusCode::OK, hyper::Version::HTTP_2));

@@ -9,7 +9,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::task::JoinSet;
 
 use super::process::{Server, command, policy, review, within};
-use super::wire::{Connection, get, patch};
+use super::wire::{Connection, get, http2, http2_review, patch};
 
 /// Starts a server that is expected to end by itself.
 fn start_and_end(policy: Option<&str>) -> Output {
@@ -177,6 +177,65 @@ async fn trap_23_no_call_fails_when_the_server_is_terminated_under_load() {
     let answer = slow.answer().await.unwrap();
     assert!(answer.status == 200 && answer.says_goodbye(), "{answer:?}");
     assert_eq!(server.exit(Duration::from_secs(10)).await.code(), Some(0));
+}
+
+/// Trap 23 on HTTP/2: the goodbye is a GOAWAY, and a new connection is served until nothing new is accepted.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn trap_23_on_http_2_the_goodbye_is_a_goaway_and_no_call_fails() {
+    let mut server = Server::start(&policy("harbor.corp"), &["--shutdown-delay", "1s"]).await;
+    let (mut sender, driver) = http2(&server.authority(), server.https).await;
+    let mut drivers = JoinSet::new();
+    drivers.spawn(driver);
+    for call in 0.. {
+        if call == 20 {
+            server.terminate();
+        }
+        assert!(call < 100_000, "no GOAWAY came");
+        if sender.ready().await.is_err() {
+            break;
+        }
+        match sender.send_request(http2_review(review())).await {
+            Ok(answer) => assert_eq!(answer.status(), hyper::StatusCode::OK),
+            // Not sent: the client takes another connection.
+            Err(error) if call > 20 && format!("{error:?}").contains("NO_ERROR") => break,
+            Err(error) => panic!("call {call}: {error:?}"),
+        }
+    }
+    let ended = tokio::time::timeout(Duration::from_secs(5), drivers.join_next()).await;
+    ended.expect("the connection stays").unwrap().unwrap().unwrap();
+
+    let (mut sender, driver) = http2(&server.authority(), server.https).await;
+    drivers.spawn(driver);
+    assert_eq!(sender.send_request(http2_review(review())).await.unwrap().status(), hyper::StatusCode::OK);
+    assert_eq!(server.exit(Duration::from_secs(10)).await.code(), Some(0));
+}
+
+#[test]
+fn without_a_cluster_and_a_policy_file_it_is_exit_2() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_mirrorgate"))
+        .args(["serve", "--listen", "127.0.0.1:0", "--http-listen", "127.0.0.1:0", "--cert-dir"])
+        .arg(folder.path())
+        .env_clear()
+        .env("KUBECONFIG", folder.path().join("absent"))
+        .output()
+        .unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{stderr}");
+    assert!(stderr.contains("--policy"), "{stderr}");
+}
+
+/// Trap 22: a server in a cluster that does not answer starts, is not ready, says what is missing, and tells every review
+/// to come again.
+#[tokio::test]
+async fn trap_22_a_server_without_its_policy_is_alive_and_not_ready() {
+    let server = Server::start_in_a_cluster_that_is_away().await;
+    assert_eq!(get(server.http, "/livez").await.0, 200);
+    let (status, report) = get(server.http, "/readyz").await;
+    assert!(status == 503 && report.contains("[-] policy") && report.contains("[+] certificate"), "{report}");
+    let mut connection = Connection::open(&server.authority(), server.https).await.unwrap();
+    let answer = connection.post("/v1/mutate/enforce", &review()).await.unwrap();
+    assert_eq!((answer.status, answer.header("retry-after")), (503, Some("1")));
 }
 
 #[tokio::test]

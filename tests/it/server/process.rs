@@ -64,12 +64,28 @@ impl Server {
         let directory = tempfile::tempdir().unwrap();
         std::fs::write(directory.path().join("policy.yaml"), policy).unwrap();
         let mut command = command(&directory.path().join("policy.yaml"));
-        command.args(["--log-format", "json"]).args(arguments);
+        command.args(arguments);
         if !arguments.contains(&"--tls-cert") {
             command.arg("--cert-dir").arg(directory.path().join("certificates"));
         }
+        Server::spawn(directory, command).await
+    }
+
+    /// Starts one without a policy file, whose API server refuses connections.
+    pub(super) async fn start_in_a_cluster_that_is_away() -> Server {
+        let directory = tempfile::tempdir().unwrap();
+        let kubeconfig = directory.path().join("kubeconfig");
+        let cluster = "apiVersion: v1\nkind: Config\ncurrent-context: x\ncontexts: [{name: x, context: {cluster: x, user: x}}]\nusers: [{name: x, user: {}}]\nclusters: [{name: x, cluster: {server: \"http://127.0.0.1:1\"}}]\n";
+        std::fs::write(&kubeconfig, cluster).unwrap();
+        let mut command = serve_command();
+        command.env_clear().env("KUBECONFIG", kubeconfig);
+        command.arg("--cert-dir").arg(directory.path().join("certificates"));
+        Server::spawn(directory, command).await
+    }
+
+    async fn spawn(directory: TempDir, mut command: Command) -> Server {
         let log = std::fs::File::create(directory.path().join("log")).unwrap();
-        let child = command.stdout(Stdio::null()).stderr(log).spawn().unwrap();
+        let child = command.args(["--log-format", "json"]).stdout(Stdio::null()).stderr(log).spawn().unwrap();
         let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
         let mut server = Server { child, directory, https: nowhere, http: nowhere };
         let listening = within(Duration::from_secs(20), "the server listens", async || {
@@ -130,10 +146,15 @@ impl Drop for Server {
     }
 }
 
-/// `mirrorgate serve` on free ports of the loopback range.
+/// `mirrorgate serve` on free ports of the loopback range, with a policy file.
 pub(super) fn command(policy: &Path) -> Command {
+    let mut command = serve_command();
+    command.arg("--policy").arg(policy);
+    command
+}
+
+fn serve_command() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_mirrorgate"));
-    command.arg("serve").arg("--policy").arg(policy);
-    command.args(["--listen", "127.0.0.1:0", "--http-listen", "127.0.0.1:0"]);
+    command.args(["serve", "--listen", "127.0.0.1:0", "--http-listen", "127.0.0.1:0"]);
     command
 }

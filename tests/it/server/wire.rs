@@ -5,6 +5,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use base64::Engine;
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::client::conn::http2;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
@@ -132,6 +136,25 @@ impl Connection {
             _ => Ok(()),
         }
     }
+}
+
+/// An HTTP/2 connection, and what drives it.
+pub(super) async fn http2(
+    authority: &Path,
+    address: SocketAddr,
+) -> (http2::SendRequest<Full<Bytes>>, impl Future<Output = hyper::Result<()>> + Send + 'static) {
+    let stream = TcpStream::connect(address).await.unwrap();
+    let stream = connector(authority, "h2").connect(ServerName::try_from("localhost").unwrap(), stream).await.unwrap();
+    assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
+    http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap()
+}
+
+/// A review as an HTTP/2 request.
+pub(super) fn http2_review(body: Vec<u8>) -> hyper::Request<Full<Bytes>> {
+    hyper::Request::post("https://localhost/v1/mutate/enforce")
+        .header("content-type", "application/json; charset=utf-8")
+        .body(Full::new(Bytes::from(body)))
+        .unwrap()
 }
 
 /// GET on the plain port: status and text.
