@@ -7,9 +7,10 @@
 //! [`parse_documents`] gives a tree of [`Node`]s; [`Node::to_json`] is what the API server would get. JSON is YAML
 //! too. What this module does not do: write YAML, read files, or know what a Pod is.
 //!
-//! Two differences to the Go code are meant. A mapping keeps all entries that its author wrote, also those under one
+//! Some differences to the Go code are meant. A mapping keeps all entries that its author wrote, also those under one
 //! key, so that duplicates can be reported; [`Node::field`] and [`Node::to_json`] take the last, as Go does. And what
-//! Go would find out only when it makes JSON (`.nan`) is a [`SyntaxError`] with its place.
+//! Go would find out only when it makes JSON (`.nan`) is a [`SyntaxError`] with its place. Surrogate pairs in double
+//! quotes are read, since JSON has them. Lines of a quoted scalar that are indented no more than its mapping are refused.
 
 mod node;
 mod parse;

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use granit_parser::{Event, Parser, ScalarStyle, ScanError, StructureStyle, Tag};
+use granit_parser::{Event, Parser, ScalarStyle, ScanError, StrInput, StructureStyle, Tag};
 use serde_json::Number;
 
 use super::resolve::{Scalar, resolve};
@@ -27,30 +27,50 @@ impl Limits {
 }
 
 /// Every document of `source`, in order, one node each; a document without content is null, and a text without
-/// any document has none. One broken document fails them all.
+/// any document has none. JSON objects may follow each other without `---`, as kubectl takes them. One broken document
+/// fails them all.
 pub fn parse_documents(source: &str, limits: Limits) -> Result<Vec<Node>, SyntaxError> {
     refuse_control_characters(source)?;
+    let mut builder = Builder::new(source, limits);
+    let error = match builder.documents() {
+        Ok(documents) => return Ok(documents),
+        Err(error) => error,
+    };
+    let Some(objects) = json_objects(source) else { return Err(error) };
+    let mut documents = Vec::new();
+    for object in objects {
+        documents.extend(builder.restarted(&source[..object.end], object.start).documents()?);
+    }
+    Ok(documents)
+}
+
+/// Where the objects of a JSON stream are; nothing unless there are several.
+fn json_objects(source: &str) -> Option<Vec<Span>> {
+    let json = source.trim_start_matches('\u{feff}');
+    if !json.trim_start().starts_with('{') {
+        return None;
+    }
+    let skipped = source.len() - json.len();
+    let mut values = serde_json::Deserializer::from_str(json).into_iter::<serde::de::IgnoredAny>();
+    let mut objects = Vec::new();
+    let mut start = skipped;
+    while let Some(value) = values.next() {
+        value.ok()?;
+        let end = skipped + values.byte_offset();
+        objects.push(Span { start, end });
+        start = end;
+    }
+    (objects.len() > 1).then_some(objects)
+}
+
+fn events(source: &str, limits: Limits) -> Parser<'_, StrInput<'_>> {
     let options = granit_parser::options! {
         emit_comments: false,
         emit_unresolved_aliases: true,
         flow_nesting_limit: limits.depth + 1,
         block_nesting_limit: limits.depth + 1,
     };
-    let events = Parser::new_from_str_with_options(source, options);
-    let mut builder =
-        Builder { source, events, limits, nodes: 0, aliased: 0, anchors: HashMap::new(), last: 0, before: 0 };
-    let mut documents = Vec::new();
-    loop {
-        match builder.next()? {
-            (Event::StreamEnd, _) => return Ok(documents),
-            (Event::DocumentStart(..), _) => {
-                builder.anchors.clear();
-                let first = builder.next()?;
-                documents.push(builder.node(first, 0)?.node);
-            }
-            _ => {}
-        }
-    }
+    Parser::new_from_str_with_options(source, options)
 }
 
 /// libyaml's reader refuses these; a parser of YAML 1.2 need not.
@@ -69,8 +89,10 @@ fn refuse_control_characters(source: &str) -> Result<(), SyntaxError> {
 }
 
 struct Builder<'s> {
+    /// Offsets of the parser are from `base` on.
+    base: usize,
     source: &'s str,
-    events: Parser<'s, granit_parser::StrInput<'s>>,
+    events: Parser<'s, StrInput<'s>>,
     limits: Limits,
     nodes: usize,
     aliased: usize,
@@ -90,21 +112,64 @@ struct Built {
 }
 
 impl<'s> Builder<'s> {
+    fn new(source: &'s str, limits: Limits) -> Self {
+        Self {
+            base: 0,
+            source,
+            events: events(source, limits),
+            limits,
+            nodes: 0,
+            aliased: 0,
+            anchors: HashMap::new(),
+            last: 0,
+            before: 0,
+        }
+    }
+
+    /// On to another part of the source, with what the limits have left.
+    fn restarted(&mut self, source: &'s str, base: usize) -> &mut Self {
+        *self = Self {
+            base,
+            events: events(&source[base..], self.limits),
+            nodes: self.nodes,
+            last: base,
+            before: base,
+            ..Self::new(source, self.limits)
+        };
+        self
+    }
+
+    fn documents(&mut self) -> Result<Vec<Node>, SyntaxError> {
+        let mut documents = Vec::new();
+        loop {
+            match self.next()? {
+                (Event::StreamEnd, _) => return Ok(documents),
+                (Event::DocumentStart(..), _) => {
+                    self.anchors.clear();
+                    let first = self.next()?;
+                    documents.push(self.node(first, 0)?.node);
+                }
+                _ => {}
+            }
+        }
+    }
+
     fn next(&mut self) -> Result<(Event<'s>, Span), SyntaxError> {
         match self.events.next() {
             None => Ok((Event::StreamEnd, Span { start: self.last, end: self.last })),
             Some(Err(error)) => Err(self.scan_error(&error)),
             Some(Ok((event, span))) => {
-                let range = span.byte_range().unwrap_or(self.last..self.last);
+                let range = span.byte_range().unwrap_or_default();
+                let span = Span { start: self.base + range.start, end: self.base + range.end };
                 self.before = self.last;
-                self.last = range.end;
-                Ok((event, Span { start: range.start, end: range.end }))
+                self.last = span.end;
+                Ok((event, span))
             }
         }
     }
 
     fn scan_error(&self, error: &ScanError) -> SyntaxError {
-        let offset = error.marker().byte_offset().unwrap_or(self.last).min(self.source.len());
+        let offset = error.marker().byte_offset().map_or(self.last, |offset| self.base + offset).min(self.source.len());
         let mut message = error.kind().to_string();
         if matches!(error.kind(), granit_parser::ErrorKind::RecursionLimitExceeded) {
             message = self.too_deep();
@@ -460,6 +525,20 @@ mod tests {
         ] {
             let documents = parse_documents(source, Limits::MANIFEST).unwrap();
             assert_eq!(documents.iter().map(Node::to_json).collect::<Vec<_>>(), expected, "{source:?}");
+        }
+    }
+
+    #[test]
+    fn json_objects_may_follow_each_other() {
+        let source = "\u{feff} {\"a\": \"b\"}\n{\"c\": [1]} {}\n";
+        let documents = parse_documents(source, Limits::MANIFEST).unwrap();
+        let values: Vec<_> = documents.iter().map(Node::to_json).collect();
+        assert_eq!(values, [json!({"a": "b"}), json!({"c": [1]}), json!({})]);
+        assert_eq!(documents[0].field("a").unwrap().span.slice(source), "\"b\"");
+        assert_eq!(documents[1].field("c").unwrap().span.slice(source), "[1]");
+        assert_eq!(documents[2].span.slice(source), "{}");
+        for broken in ["{\"a\": 1}\n{\"b\"", "{\"a\": 1}\nb: 2\n", "{\"a\": 1}]"] {
+            assert!(parse_documents(broken, Limits::MANIFEST).is_err(), "{broken:?}");
         }
     }
 
