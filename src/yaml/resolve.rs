@@ -49,10 +49,14 @@ impl Scalar {
     /// The number as JSON; `None` for one that JSON cannot hold. A whole number is written without a fraction, as Go
     /// writes it.
     pub(super) fn float(float: f64) -> Option<Number> {
-        const WHOLE: f64 = 9_007_199_254_740_992.0; // 2^53: below it every whole float is one integer
-        if float.fract() == 0.0 && float.abs() < WHOLE && !(float == 0.0 && float.is_sign_negative()) {
-            #[expect(clippy::cast_possible_truncation, reason = "whole and below 2^53")]
-            return Some(Number::from(float as i64));
+        if float.fract() == 0.0 && !(float == 0.0 && float.is_sign_negative()) {
+            let digits = float.to_string();
+            if let Ok(integer) = digits.parse::<i64>() {
+                return Some(integer.into());
+            }
+            if let Ok(integer) = digits.parse::<u64>() {
+                return Some(integer.into());
+            }
         }
         Number::from_f64(float)
     }
@@ -86,8 +90,13 @@ fn untagged(text: &str) -> Scalar {
 
 fn number(text: &str) -> Option<Scalar> {
     match text.as_bytes().first()? {
-        // Only behind a sign or digit are underscores dropped.
-        b'.' => finite(text),
+        // Here it is not goyaml.v2 that drops underscores, but `strconv.ParseFloat`: each between two digits.
+        b'.' => {
+            let parts: Vec<&str> = text.split('_').collect();
+            let digit = |character: char| character.is_ascii_digit();
+            let between = |pair: &[&str]| pair[0].ends_with(digit) && pair[1].starts_with(digit);
+            if parts.windows(2).all(between) { finite(&parts.concat()) } else { None }
+        }
         b'+' | b'-' | b'0'..=b'9' => {
             let digits = text.replace('_', "");
             integer(&digits).or_else(|| if is_decimal(&digits) { finite(&digits) } else { None }).or_else(|| {
@@ -224,6 +233,8 @@ mod tests {
             ("1.5", 1.5),
             ("-.5", -0.5),
             (".5", 0.5),
+            (".8_0", 0.8),
+            (".5e1_0", 5e9),
             ("1.", 1.0),
             ("1e3", 1000.0),
             ("1_0.5", 10.5),
@@ -252,6 +263,9 @@ mod tests {
             "+",
             "..",
             "._5",
+            ".5_",
+            ".5__0",
+            ".5_e3",
             "_1",
             "1.2.3",
             "1.5Gi",
@@ -269,6 +283,21 @@ mod tests {
         ] {
             assert_eq!(plain(text), Scalar::Text(text.to_owned()), "{text}");
         }
+    }
+
+    #[test]
+    fn whole_floats_are_written_without_a_fraction() {
+        for (float, expected) in [
+            (1e3, "1000"),
+            (1e19, "10000000000000000000"),
+            (-2.0, "-2"),
+            (1.5, "1.5"),
+            (-0.0, "-0.0"),
+            (1e300, "1e+300"),
+        ] {
+            assert_eq!(Scalar::float(float).unwrap().to_string(), expected);
+        }
+        assert_eq!(Scalar::float(f64::INFINITY), None);
     }
 
     #[test]
