@@ -6,6 +6,7 @@
 mod program;
 mod random;
 mod reference;
+mod yaml;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -17,7 +18,9 @@ fn main() -> ExitCode {
     let seed = arguments.next().map_or(1, |seed| seed.parse().unwrap());
 
     let mut agreed = true;
-    for (name, compare) in [("reference", reference::compare as fn(&std::path::Path, u64) -> Comparison)] {
+    let oracles: [(&str, fn(&std::path::Path, u64) -> Comparison); 2] =
+        [("reference", reference::compare), ("yaml", yaml::compare)];
+    for (name, compare) in oracles {
         let Comparison { inputs, disagreements } = compare(&folder, seed);
         for disagreement in disagreements.iter().take(20) {
             println!("{disagreement}");
