@@ -8,4 +8,5 @@ mod policy_properties;
 mod reference;
 mod review;
 mod review_command;
+mod review_properties;
 mod server;

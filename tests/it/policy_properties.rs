@@ -76,7 +76,7 @@ prop_compose! {
 
 prop_compose! {
     /// A valid policy, as JSON.
-    fn a_policy()(
+    pub(crate) fn a_policy()(
         mut mirrors in vec(a_mirror(), 1..5),
         images in subsequence(&["nginx", "auto", "docker.io/library/*", "*/a/*", "quay.io/**"][..], 0..3),
         registries in subsequence(&["a.gcr.io", "*.corp", "[fd00::1]"][..], 0..2),
@@ -104,7 +104,7 @@ prop_compose! {
 }
 
 prop_compose! {
-    fn an_image()(
+    pub(crate) fn an_image()(
         host in select(HOSTS),
         path in select(&["nginx", "library/nginx", "a", "a/b", "b/c/d", "auto", "docker.io/library/nginx", "harbor.corp/x"]),
         long in option::weighted(0.05, 200..247_usize),
