@@ -95,7 +95,7 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match command {
         Command::Serve(args) => args.run(common),
         Command::Explain(args) => args.run(),
-        Command::Review(args) => args.run(),
+        Command::Review(args) => args.run(common),
         Command::Check(args) => args.run(common),
         Command::Schema(args) => args.run(),
         Command::Completions(args) => args.run(),

@@ -140,6 +140,19 @@ fn a_list_in_json_stays_json_as_it_was_laid_out() {
 }
 
 #[test]
+fn json_objects_may_follow_each_other() {
+    let pod = |image: &str, metadata: &str| {
+        format!(
+            r#"{{"apiVersion": "v1", "kind": "Pod", {metadata}"spec": {{"containers": [{{"name": "a", "image": "{image}"}}]}}}}"#
+        )
+    };
+    let source = format!("{0}\n{0}\n", pod("nginx", r#""metadata": {"name": "p"}, "#));
+    let metadata =
+        r#""metadata": {"annotations": {"mirrorgate.dev/original-images": "{\"a\":\"nginx\"}"}, "name": "p"}, "#;
+    becomes(&source, &format!("{0}\n{0}\n", pod("harbor.corp:5000/proxy/library/nginx", metadata)));
+}
+
+#[test]
 fn what_anchors_share_is_rewritten_once() {
     let source = text_of("anchors.yaml");
     let annotation = r#", name: anchors}"#;
@@ -165,7 +178,9 @@ fn text_is_a_diff_and_a_line_that_sums_up() {
     assert!(!said.contains('\u{1b}'), "no colours where there is no terminal");
     let colored = stdout(&review(&["-f", &name, "--color", "always"]), 0);
     assert!(colored.contains("\u{1b}[31m-    image:   'nginx:1.27'   # tag\u{1b}[0m\n"), "{colored}");
+    assert_eq!(stdout(&review(&["-f", &name, "-q"]), 0), said.strip_suffix("\n3 of 4 images rewritten\n").unwrap());
     let nothing = "apiVersion: v1\nkind: Service\n";
+    assert_eq!(stdout(&review_stdin(nothing, &["-f", "-", "-q"]), 0), "");
     assert_eq!(stdout(&review_stdin(nothing, &["-f", "-"]), 0), "nothing to do: no pod and no pod template\n");
 }
 

@@ -18,7 +18,7 @@ use crate::policy::Policy;
 use crate::review::Mode;
 use crate::yaml::{Limits, Node, parse_documents, position};
 
-use super::{policy_file, print_result};
+use super::{Common, policy_file, print_result};
 use judge::Verdict;
 use manifest::Object;
 
@@ -90,7 +90,7 @@ struct Finding<'d> {
 }
 
 impl Args {
-    pub(super) fn run(self) -> anyhow::Result<ExitCode> {
+    pub(super) fn run(self, common: Common) -> anyhow::Result<ExitCode> {
         let Self { filenames, policy, mode, namespace, output } = self;
         let Some(policy) = policy_file::load(&policy)? else { return Ok(ExitCode::FAILURE) };
         let sources = input::read(&filenames)?;
@@ -120,7 +120,7 @@ impl Args {
             .collect();
         let color = anstream::AutoStream::choice(&std::io::stdout()) != anstream::ColorChoice::Never;
         let result = match output {
-            Form::Text => output::text(&reviewed, color),
+            Form::Text => output::text(&reviewed, color, !common.quiet),
             Form::Json => output::json(&reviewed)?,
             Form::Yaml => output::yaml(&reviewed)?,
             Form::Patch => output::patch(&reviewed)?,

@@ -17,8 +17,8 @@ use super::{Finding, Reviewed};
 /// The most characters of a name in a line.
 const MOST_NAME_CHARS: usize = 120;
 
-/// A diff of each source, then what is denied and warned of, then one line that sums up.
-pub(super) fn text(reviewed: &[Reviewed<'_>], color: bool) -> String {
+/// A diff of each source, then what is denied and warned of, then, if asked for, one line that sums up.
+pub(super) fn text(reviewed: &[Reviewed<'_>], color: bool, sum_up: bool) -> String {
     let paint = Paint { color };
     let mut out = String::new();
     for source in reviewed {
@@ -46,7 +46,8 @@ pub(super) fn text(reviewed: &[Reviewed<'_>], color: bool) -> String {
             let _ = writeln!(said, "  {}: {warning}", paint.yellow("warning"));
         }
     }
-    for part in [said, summary(reviewed)] {
+    let summary = if sum_up { summary(reviewed) } else { String::new() };
+    for part in [said, summary] {
         if !out.is_empty() && !part.is_empty() {
             out.push('\n');
         }
