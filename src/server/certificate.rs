@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::io::{self, Write};
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -18,6 +19,8 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use tokio::sync::watch;
+use x509_parser::certificate::X509Certificate;
+use x509_parser::extensions::GeneralName;
 
 use crate::telemetry::{Metrics, Readiness};
 
@@ -129,6 +132,14 @@ impl Certificate {
         let seen = (read(&certificate)?, read(&key)?);
         let pair = parse(&certificate, &key, &seen)?;
         report(&certificate, &pair, metrics);
+        if let CertificateSource::Directory { names, .. } = source {
+            for name in names.iter().filter(|name| !pair.names.contains(name)) {
+                tracing::warn!(
+                    file = %certificate.display(), name,
+                    "the certificate that was found here lacks this name; remove the three files to have them made anew"
+                );
+            }
+        }
         let (in_force, _) = watch::channel(Arc::new(pair.key));
         Ok(Certificate { certificate, key, authority, seen, in_force })
     }
@@ -201,6 +212,8 @@ struct Pair {
     key: CertifiedKey,
     /// Unix seconds.
     not_after: i64,
+    /// The names and addresses that it is for.
+    names: Vec<String>,
 }
 
 fn parse(certificate: &Path, key: &Path, content: &(Vec<u8>, Vec<u8>)) -> Result<Pair, CertificateError> {
@@ -212,12 +225,28 @@ fn parse(certificate: &Path, key: &Path, content: &(Vec<u8>, Vec<u8>)) -> Result
     let (_, parsed) = x509_parser::parse_x509_certificate(first)
         .map_err(|error| bad(certificate, format!("its first block is no X.509 certificate: {error}")))?;
     let not_after = parsed.validity().not_after.timestamp();
+    let names = names(&parsed);
     let private = PrivateKeyDer::from_pem_slice(&content.1)
         .map_err(|error| bad(key, format!("no private key in PEM that we can read: {error}")))?;
     let key = CertifiedKey::from_der(chain, private, &aws_lc_rs::default_provider()).map_err(|source| {
         CertificateError::Pair { certificate: certificate.to_owned(), key: key.to_owned(), source }
     })?;
-    Ok(Pair { key, not_after })
+    Ok(Pair { key, not_after, names })
+}
+
+fn names(certificate: &X509Certificate<'_>) -> Vec<String> {
+    let Ok(Some(names)) = certificate.subject_alternative_name() else {
+        return Vec::new();
+    };
+    let name = |name: &GeneralName<'_>| match name {
+        GeneralName::DNSName(name) => Some((*name).to_owned()),
+        GeneralName::IPAddress(octets) => match **octets {
+            [a, b, c, d] => Some(Ipv4Addr::new(a, b, c, d).to_string()),
+            _ => <[u8; 16]>::try_from(*octets).ok().map(|octets| Ipv6Addr::from(octets).to_string()),
+        },
+        _ => None,
+    };
+    names.value.general_names.iter().filter_map(name).collect()
 }
 
 fn report(path: &Path, pair: &Pair, metrics: &Metrics) {
@@ -344,8 +373,7 @@ mod tests {
         assert_eq!(fs::metadata(directory.join("tls.key")).unwrap().permissions().mode() & 0o777, 0o600);
         let (_, leaf) = x509_parser::pem::parse_x509_pem(&first).unwrap();
         let leaf = leaf.parse_x509().unwrap();
-        let names = format!("{:?}", leaf.subject_alternative_name().unwrap().unwrap().value);
-        assert!(names.contains("mirrorgate.example") && names.contains("localhost"), "{names}");
+        assert_eq!(names(&leaf), ["localhost", "127.0.0.1", "::1", "mirrorgate.example"]);
         assert!(leaf.validity().is_valid());
         Certificate::load(&own(&directory, &[]), &metrics).unwrap();
         assert_eq!(first, fs::read(directory.join("tls.crt")).unwrap());
