@@ -3,8 +3,10 @@
 use std::env;
 use std::io::IsTerminal;
 use std::net::SocketAddr;
+use std::num::NonZero;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::thread;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -13,6 +15,9 @@ use super::{Color, Common, policy_file};
 use crate::serve::{self, Settings};
 use crate::server::{CertificateSource, parse_duration};
 use crate::telemetry::{self, Format, Level};
+
+/// A review takes microseconds: more threads than these would only cost memory on a large machine.
+const MOST_WORKERS: usize = 8;
 
 /// Arguments of `mirrorgate serve`.
 #[derive(Debug, clap::Args)]
@@ -100,6 +105,7 @@ impl Args {
         let settings = Settings { policy, namespace, listen, http_listen, certificate, shutdown_delay, print_try_line };
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .enable_all()
+            .worker_threads(thread::available_parallelism().map_or(2, NonZero::get).min(MOST_WORKERS))
             // Reading files, and no more.
             .max_blocking_threads(4)
             .build()
