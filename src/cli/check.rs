@@ -5,7 +5,7 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
+use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
 use anstream::{AutoStream, ColorChoice};
 use anyhow::Context;
 use serde::Serialize;
@@ -176,11 +176,11 @@ fn report<'f>(file: &'f str, source: &'f str, fault: &'f Fault) -> Group<'f> {
     };
     let title =
         if fault.path.is_empty() { fault.message.clone() } else { format!("{}: {}", fault.path, fault.message) };
+    let group = Group::with_title(level.primary_title(title));
     let mut group =
-        level.primary_title(title).element(snippet(file, source, fault.span, fault.line, AnnotationKind::Primary, ""));
+        show(group, file, source, fault.span, (fault.line, Some(fault.column)), AnnotationKind::Primary, "");
     for related in &fault.related {
-        let annotation = AnnotationKind::Context;
-        group = group.element(snippet(file, source, related.span, related.line, annotation, &related.label));
+        group = show(group, file, source, related.span, (related.line, None), AnnotationKind::Context, &related.label);
     }
     match &fault.help {
         Some(help) => group.element(Level::HELP.message(help)),
@@ -188,23 +188,42 @@ fn report<'f>(file: &'f str, source: &'f str, fault: &'f Fault) -> Group<'f> {
     }
 }
 
-/// One line of the source, however long the source is.
-fn snippet<'f>(
+/// How many bytes of a long line are shown on each side of a place.
+const WINDOW: usize = 100;
+
+/// Adds one place: its name, and as much of its line as a person can take in.
+fn show<'f>(
+    group: Group<'f>,
     file: &'f str,
     source: &'f str,
     span: Span,
-    line: usize,
+    (line, column): (usize, Option<usize>),
     kind: AnnotationKind,
     label: &'f str,
-) -> Snippet<'f, annotate_snippets::Annotation<'f>> {
-    let start = source.get(..span.start).and_then(|before| before.rfind('\n')).map_or(0, |newline| newline + 1);
-    let text = source.get(start..).unwrap_or_default().lines().next().unwrap_or_default();
+) -> Group<'f> {
+    let before = source.get(..span.start).unwrap_or_default();
+    let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+    let start = char_boundary(source, line_start.max(span.start.saturating_sub(WINDOW)));
+    let end = char_boundary(source, span.end.saturating_add(WINDOW));
+    let text = source.get(start..end).unwrap_or_default().lines().next().unwrap_or_default();
     let within = |offset: usize| offset.saturating_sub(start).min(text.len());
     let label = (!label.is_empty()).then_some(label);
-    Snippet::source(text)
-        .path(file)
-        .line_start(line)
-        .annotation(kind.span(within(span.start)..within(span.end)).label(label))
+    let annotation = kind.span(within(span.start)..within(span.end)).label(label);
+    let snippet = Snippet::source(text).line_start(line).annotation(annotation);
+    if start == line_start {
+        return group.element(snippet.path(file));
+    }
+    let origin = Origin::path(file).line(line);
+    let origin = match column {
+        Some(column) => origin.char_column(column),
+        None => origin,
+    };
+    group.element(origin).element(snippet)
+}
+
+/// The nearest character boundary at or before `offset`.
+fn char_boundary(text: &str, offset: usize) -> usize {
+    (0..=offset.min(text.len())).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0)
 }
 
 #[cfg(test)]
@@ -227,6 +246,18 @@ error: registryMirors: unknown key `registryMirors`
 
 ";
         assert_eq!(drawn, expected);
+    }
+
+    #[test]
+    fn of_a_long_line_only_a_part_is_drawn() {
+        let good = "a.example, ".repeat(20);
+        let source = format!("registryMirrors: [{{hosts: [{good}Bad.example, {good}]}}]\n");
+        let faults = Policy::read(&source).unwrap_err();
+        let bad = faults.0.iter().find(|fault| fault.message.contains("canonical")).unwrap();
+        let drawn = render("p.yaml", &source, std::slice::from_ref(bad), false);
+        assert!(drawn.contains(" --> p.yaml:1:248\n"), "{drawn}");
+        assert!(drawn.contains("a.example, Bad.example, a.example"), "{drawn}");
+        assert!(drawn.lines().all(|line| line.len() < 260), "{drawn}");
     }
 
     #[test]

@@ -138,9 +138,8 @@ impl<'s> Collector<'s> {
     fn record(&mut self, severity: Severity, path: String, span: Span, message: String) -> Draft<'_, 's> {
         let span = self.within_a_line(span);
         let line = self.line(span);
-        let before = &self.source[self.line_starts[line - 1]..span.start];
-        let column = before.trim_start_matches('\u{feff}').chars().count() + 1;
-        self.faults.push(Fault { path, line, column, span, severity, message, help: None, related: Vec::new() });
+        // The column is counted in the end, for all together.
+        self.faults.push(Fault { path, line, column: 1, span, severity, message, help: None, related: Vec::new() });
         Draft { collector: self }
     }
 
@@ -160,6 +159,17 @@ impl<'s> Collector<'s> {
     /// All faults, in the order of the document.
     pub(super) fn into_faults(mut self) -> Vec<Fault> {
         self.faults.sort_by_key(|fault| fault.span.start);
+        let (mut line, mut at, mut column) = (0, 0, 1);
+        for fault in &mut self.faults {
+            if fault.line != line {
+                (line, at, column) = (fault.line, self.line_starts[fault.line - 1], 1);
+            }
+            // Not from the start of the line for each: ten thousand faults may be in one line.
+            let between = &self.source[at..fault.span.start];
+            column += between.chars().filter(|&letter| letter != '\u{feff}').count();
+            at = fault.span.start;
+            fault.column = column;
+        }
         self.faults
     }
 }

@@ -280,6 +280,7 @@ registryMirrors:
 - {name: first, endpoint: https://one.corp, hosts: [quay.io, ghcr.io], repositories: {exclude: [x]}}
 - {name: second, endpoint: https://two.corp, hosts: [quay.io]}
 - {name: third, endpoint: https://three.corp, hosts: [quay.io]}
+- {name: fourth, endpoint: https://four.corp, hosts: [ghcr.io], pullFromMirror: digest-only}
 ",
     )
     .policy;
