@@ -65,7 +65,9 @@ fn result(decision: &Decision, plan: &Plan<'_, '_>) -> &'static str {
 /// The one line for a review. What an author or a client wrote is escaped: the text form of the log is for terminals.
 fn log(mode: Mode, request: &Request<'_>, plan: &Plan<'_, '_>, decision: &Decision, started: Instant) {
     let name = |text| Escaped::cut(text, MOST_NAME_CHARS);
-    let pod = if request.pod.name().is_empty() { &request.old_pod } else { &request.pod };
+    // A pod that is created under a generateName has no name yet; one of a DELETE is the old one alone.
+    let nameless = request.pod.name().is_empty() && request.pod.generate_name().is_empty();
+    let pod = if nameless { &request.old_pod } else { &request.pod };
     let denied = decision.message();
     info!(
         uid = %name(&request.uid),
