@@ -1,0 +1,5 @@
+//! Tests that change what all others share: run one at a time.
+
+mod outages;
+mod policy;
+mod unsent;

@@ -1,0 +1,106 @@
+//! What `manifests/base` makes.
+
+use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
+use kube::Api;
+
+use crate::lab::{Lab, kubectl, kubectl_with, repository};
+use crate::mirrorgate::NAMESPACE;
+
+#[tokio::test]
+async fn the_opt_in_label_takes_two_values_and_no_other() {
+    let lab = Lab::shared().await;
+    let namespace = lab.namespace(None).await;
+    let label = |value: &str| {
+        let label = format!("mirrorgate.dev/mode={value}");
+        kubectl(&["label", "namespace", &namespace, "--overwrite", &label])
+    };
+    for wrong in ["Enforce", "off", "", "enforced", "true"] {
+        for printed in [
+            label(wrong),
+            kubectl_with(
+                &format!(
+                    "{{apiVersion: v1, kind: Namespace, metadata: {{name: x{namespace}, labels: {{mirrorgate.dev/mode: '{wrong}'}}}}}}"
+                ),
+                &["create", "-f", "-"],
+            ),
+        ] {
+            assert!(!printed.ok, "{wrong}: {printed:?}");
+            let message = format!("the label mirrorgate.dev/mode must be \"enforce\" or \"audit\", not \"{wrong}\"");
+            assert!(printed.err.contains(&message), "{printed:?}");
+        }
+    }
+    label("audit").success();
+    label("enforce").success();
+    kubectl(&["label", "namespace", &namespace, "mirrorgate.dev/mode-"]).success();
+}
+
+#[tokio::test]
+async fn applied_again_they_leave_the_ca_bundle_alone() {
+    let lab = Lab::shared().await;
+    let base = repository().join("manifests/base");
+    kubectl(&["apply", "-k", base.to_str().unwrap()]).success();
+    let configurations = Api::<MutatingWebhookConfiguration>::all(lab.client.clone());
+    let webhooks = configurations.get("mirrorgate").await.unwrap().webhooks.unwrap();
+    let ca = std::fs::read(crate::mirrorgate::serving_pair().join("ca.crt")).unwrap();
+    for webhook in &webhooks {
+        assert_eq!(webhook.client_config.ca_bundle.as_ref().map(|bundle| &bundle.0), Some(&ca), "{}", webhook.name);
+    }
+    let of = |webhook: usize| {
+        let webhook = &webhooks[webhook];
+        (webhook.name.as_str(), webhook.failure_policy.as_deref(), webhook.timeout_seconds)
+    };
+    assert_eq!(of(0), ("enforce.mirrorgate.dev", Some("Fail"), Some(5)));
+    assert_eq!(of(1), ("audit.mirrorgate.dev", Some("Ignore"), Some(5)));
+    let mut second = webhooks[1].clone();
+    assert_eq!(second.match_conditions, webhooks[0].match_conditions);
+    assert_eq!(second.rules, webhooks[0].rules);
+    second.match_conditions.take().unwrap();
+}
+
+#[tokio::test]
+async fn the_service_account_may_do_what_is_used_and_nothing_else() {
+    let _lab = Lab::shared().await;
+    let account = format!("--as=system:serviceaccount:{NAMESPACE}:mirrorgate");
+    let can = |arguments: &[&str]| kubectl(&[&["auth", "can-i", &account, "--quiet"], arguments].concat()).ok;
+    for allowed in [
+        ["get", "configmap/mirrorgate-policy"],
+        ["watch", "configmap/mirrorgate-policy"],
+        ["create", "events.events.k8s.io"],
+    ] {
+        assert!(can(&[allowed[0], allowed[1], "-n", NAMESPACE]), "{allowed:?}");
+    }
+    for refused in [
+        "get configmaps",
+        "list configmaps",
+        "get secrets",
+        "update configmap/mirrorgate-policy",
+        "get pods",
+        "create pods",
+    ] {
+        let (verb, what) = refused.split_once(' ').unwrap();
+        assert!(!can(&[verb, what, "-n", NAMESPACE]), "{refused}");
+        assert!(!can(&[verb, what, "-n", "default"]), "{refused} in default");
+    }
+}
+
+/// Pods that the pod security standard `restricted` refuses would never start; the controller manager made them.
+#[tokio::test]
+async fn the_pods_of_the_deployment_are_admitted_under_the_restricted_standard() {
+    let _lab = Lab::shared().await;
+    crate::lab::until("the pods of the Deployment", 30, async || {
+        let path = "jsonpath={.status.replicas} {.status.conditions[?(@.type==\"ReplicaFailure\")].message}";
+        let printed = kubectl(&["-n", NAMESPACE, "get", "deployment", "mirrorgate", "-o", path]).success();
+        assert!(printed.out.split_once(' ').is_none_or(|(_, failure)| failure.is_empty()), "{printed:?}");
+        printed.out.starts_with('2').then_some(())
+    })
+    .await;
+}
+
+#[test]
+fn the_policy_is_the_example() {
+    let read = |path: &str| {
+        let text = std::fs::read_to_string(repository().join(path)).unwrap();
+        text.split_once('\n').unwrap().1.to_owned()
+    };
+    assert_eq!(read("manifests/base/policy.yaml"), read("examples/policy.yaml"));
+}

@@ -1,0 +1,169 @@
+//! mirrorgate in the lab: installed as its pages say, run as a process in the place of its pods.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::Api;
+use kube::api::{Patch, PatchParams};
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use crate::lab::{client, kubectl, kubectl_with, our_address, part, repository, until, work};
+
+pub(crate) const NAMESPACE: &str = "mirrorgate-system";
+pub(crate) const POLICY: &str = "mirrorgate-policy";
+
+/// The part of the lab that is mirrorgate.
+pub(crate) const PART: &str = "mirrorgate";
+
+/// Puts mirrorgate into the state in which every test finds it: installed, running, under the policy of the manifests.
+pub(crate) async fn install() {
+    until("the API server", 60, async || kubectl(&["get", "--raw", "/readyz"]).ok.then_some(())).await;
+    let base = repository().join("manifests/base");
+    kubectl(&["apply", "-k", base.to_str().unwrap()]).success();
+    if !work().join("parts").join(PART).exists() {
+        make_certificate();
+        stand_in_for_the_pods();
+        write_part().await;
+    }
+    if !running() {
+        part("start", PART, "TERM");
+    }
+    let policy = fs::read_to_string(base.join("policy.yaml")).unwrap();
+    until("mirrorgate under the policy of the manifests", 30, async || {
+        assert!(running(), "mirrorgate ended: {}", work().join("logs/mirrorgate.log").display());
+        (ready().await.is_ok() && policy_in_force().await == sha256(&policy)).then_some(())
+    })
+    .await;
+}
+
+/// The folder in which the commands of certs/README.md were run.
+pub(crate) fn serving_pair() -> PathBuf {
+    work().join("serving")
+}
+
+/// Runs what stands in the shell blocks of certs/README.md.
+fn make_certificate() {
+    let page = fs::read_to_string(repository().join("certs/README.md")).unwrap();
+    let commands: Vec<&str> = page.split("```sh\n").skip(1).map(|block| block.split("```").next().unwrap()).collect();
+    assert!(!commands.is_empty());
+    fs::create_dir_all(serving_pair()).unwrap();
+    let output = Command::new("bash").args(["-euc", &commands.concat()]).current_dir(serving_pair()).output().unwrap();
+    assert!(output.status.success(), "certs/README.md: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// There is no kubelet: the endpoint of the Service is our process.
+fn stand_in_for_the_pods() {
+    let slice = json!({
+        "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
+        "metadata": {
+            "name": "mirrorgate-process", "namespace": NAMESPACE,
+            "labels": {"kubernetes.io/service-name": "mirrorgate", "endpointslice.kubernetes.io/managed-by": "tests"},
+        },
+        "ports": [{"name": "https", "port": 8443, "protocol": "TCP"}],
+        "endpoints": [{"addresses": [our_address()], "conditions": {"ready": true}}],
+    });
+    kubectl_with(&slice.to_string(), &["apply", "-f", "-"]).success();
+}
+
+/// The command line is the Deployment's, the rights are those of its service account.
+async fn write_part() {
+    let token = kubectl(&["-n", NAMESPACE, "create", "token", "mirrorgate", "--duration=24h"]).success().out;
+    let admin = kubectl(&["config", "view", "--raw", "-o", "json"]).success().out;
+    let mut config: Value = serde_json::from_str(&admin).unwrap();
+    config["users"][0]["user"] = json!({ "token": token.trim() });
+    config["contexts"][0]["context"]["namespace"] = json!(NAMESPACE);
+    let kubeconfig = work().join("mirrorgate.kubeconfig");
+    fs::write(&kubeconfig, config.to_string()).unwrap();
+
+    let deployment = Api::<Deployment>::namespaced(client().await, NAMESPACE).get("mirrorgate").await.unwrap();
+    let container = deployment.spec.unwrap().template.spec.unwrap().containers.remove(0);
+    let arguments = container.args.unwrap().join(" ").replace("/etc/mirrorgate/tls", serving_pair().to_str().unwrap());
+    let command = format!("env KUBECONFIG={} {} {arguments}", kubeconfig.display(), env!("CARGO_BIN_EXE_mirrorgate"));
+    fs::write(work().join("parts").join(PART), command).unwrap();
+}
+
+/// The process, if it is there.
+pub(crate) fn process() -> Option<String> {
+    let pid = fs::read_to_string(work().join("pids").join(PART)).ok()?.trim().to_owned();
+    let arguments = fs::read_to_string(format!("/proc/{pid}/cmdline")).ok()?;
+    arguments.contains("mirrorgate").then_some(pid)
+}
+
+fn running() -> bool {
+    process().is_some()
+}
+
+/// What `/readyz` says.
+pub(crate) async fn ready() -> Result<(), String> {
+    let (status, body) = get("/readyz").await?;
+    if status == 200 { Ok(()) } else { Err(body) }
+}
+
+async fn get(path: &str) -> Result<(u16, String), String> {
+    let exchange = async {
+        let mut stream = TcpStream::connect((our_address().as_str(), 8080)).await?;
+        stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: lab\r\nConnection: close\r\n\r\n").as_bytes()).await?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await?;
+        Ok::<_, std::io::Error>(answer)
+    };
+    let answer = exchange.await.map_err(|error| error.to_string())?;
+    let (head, body) = answer.split_once("\r\n\r\n").ok_or("no HTTP")?;
+    let status = head.split(' ').nth(1).and_then(|code| code.parse().ok()).ok_or("no status")?;
+    Ok((status, body.to_owned()))
+}
+
+/// Every line of `/metrics` that is a value, as name with labels and value.
+pub(crate) async fn metrics() -> Vec<(String, f64)> {
+    let Ok((_, body)) = get("/metrics").await else { return Vec::new() };
+    body.lines()
+        .filter_map(|line| line.rsplit_once(' '))
+        .filter_map(|(name, value)| Some((name.to_owned(), value.parse().ok()?)))
+        .collect()
+}
+
+/// The sum of a metric over all labels that contain `labels`.
+pub(crate) async fn metric(name: &str, labels: &str) -> f64 {
+    let metrics = metrics().await;
+    metrics
+        .iter()
+        .filter(|(line, _)| line.split('{').next() == Some(name) && line.contains(labels))
+        .map(|(_, value)| value)
+        .sum()
+}
+
+/// Reviews answered so far, of all modes and results.
+pub(crate) async fn requests() -> f64 {
+    metric("mirrorgate_admission_requests_total", "").await
+}
+
+/// The SHA-256 of the policy in force, or nothing.
+pub(crate) async fn policy_in_force() -> String {
+    let metrics = metrics().await;
+    let info = metrics.iter().find(|(line, _)| line.starts_with("mirrorgate_policy_info{"));
+    info.and_then(|(line, _)| line.split("sha256=\"").nth(1)?.split('"').next()).unwrap_or_default().to_owned()
+}
+
+pub(crate) fn sha256(text: &str) -> String {
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, text.as_bytes());
+    digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// A policy with one mirror for two registries, which shows in every image.
+pub(crate) fn policy_with_mirror(host: &str) -> String {
+    format!(
+        "apiVersion: mirrorgate.dev/v1alpha1\nkind: Policy\nregistryMirrors:\n- name: mirror\n  endpoint: https://{host}\n  hosts: [docker.io, quay.io]\n"
+    )
+}
+
+/// Writes the policy ConfigMap.
+pub(crate) async fn edit_policy(config_maps: &Api<ConfigMap>, policy: &str) -> Result<ConfigMap, kube::Error> {
+    let patch =
+        json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": POLICY}, "data": {"policy.yaml": policy}});
+    config_maps.patch(POLICY, &PatchParams::apply("tests").force(), &Patch::Apply(&patch)).await
+}
