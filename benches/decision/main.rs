@@ -1,0 +1,106 @@
+//! What one decision costs, from the bytes of a review to the bytes of its answer, and the parts that it is made of.
+//! The figures, and how they were measured, are in `benches/README.md`.
+#![expect(clippy::unwrap_used, reason = "a benchmark stops at its first fault")]
+#![expect(clippy::print_stdout, reason = "how large the bodies are belongs to the figures")]
+
+mod bodies;
+
+use std::fmt::Write as _;
+use std::hint::black_box;
+use std::sync::Arc;
+
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use mirrorgate::app::App;
+use mirrorgate::image::Reference;
+use mirrorgate::policy::{LoadedPolicy, Policy};
+use mirrorgate::review::Mode;
+use mirrorgate::server::handler;
+use mirrorgate::telemetry::Metrics;
+
+/// A policy that names `hosts` hosts, and a few patterns; what the bodies pull is among them.
+fn policy(hosts: usize) -> String {
+    let mut policy = String::from(
+        "apiVersion: mirrorgate.dev/v1alpha1\nkind: Policy\nregistryMirrors:\n\
+         - name: harbor\n  endpoint: https://harbor.corp:5000/v2/proxy\n  repositories: {exclude: [\"library/scratch-*\"]}\n  \
+         pathTemplate: \"{host}/{repository}\"\n  hosts:\n  - docker.io\n  - quay.io\n  - ghcr.io\n  - \"*.gcr.io\"\n",
+    );
+    for number in 4..hosts {
+        // Writing to a `String` does not fail.
+        let _ = writeln!(policy, "  - registry-{number}.example.com");
+    }
+    policy + "ignore:\n  images: [auto]\n  registries: [\"*.dkr.ecr.eu-west-1.amazonaws.com\"]\n"
+}
+
+fn app(hosts: usize) -> App {
+    let source = policy(hosts);
+    let loaded = LoadedPolicy::new(Policy::read(&source).unwrap().policy, &source, 1);
+    App::new(Arc::new(Metrics::new()), tokio::sync::watch::channel(Some(Arc::new(loaded))).1)
+}
+
+fn reviews(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("review");
+    for (name, body) in [("2 containers", bodies::small()), ("72 containers", bodies::large())] {
+        println!("review of {name}: {} bytes", body.len());
+        group.throughput(Throughput::Bytes(body.len() as u64));
+        for hosts in [10, 10_000] {
+            let app = app(hosts);
+            let answer = handler::review(&app, Mode::Enforce, &body).unwrap();
+            assert!(answer.windows(9).any(|window| window == br#""patch":""#), "the review is patched");
+            group.bench_function(BenchmarkId::new(name, format!("{hosts} hosts")), |bencher| {
+                bencher.iter(|| handler::review(&app, Mode::Enforce, black_box(&body)));
+            });
+        }
+    }
+    group.finish();
+}
+
+/// The same with the one log line for a review, formatted and thrown away: what the server does by default.
+fn reviews_with_the_log(criterion: &mut Criterion) {
+    let subscriber = tracing_subscriber::fmt().json().with_writer(std::io::sink).finish();
+    tracing::subscriber::with_default(subscriber, || {
+        let mut group = criterion.benchmark_group("review with its log line");
+        for (name, body) in [("2 containers", bodies::small()), ("72 containers", bodies::large())] {
+            let app = app(10);
+            group.bench_function(name, |bencher| {
+                bencher.iter(|| handler::review(&app, Mode::Enforce, black_box(&body)));
+            });
+        }
+        group.finish();
+    });
+}
+
+fn references(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("reference");
+    let digest = "0123456789abcdef".repeat(4);
+    for (name, image) in [
+        ("short", "nginx:1.27".to_owned()),
+        ("tag and digest", format!("registry.example.com:5000/team/project/app:v1.2.3@sha256:{digest}")),
+        ("refused", "registry.example.com/Team/app".to_owned()),
+    ] {
+        group.bench_function(name, |bencher| bencher.iter(|| Reference::parse(black_box(&image)).is_ok()));
+    }
+    group.finish();
+}
+
+fn policies(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("policy");
+    for hosts in [10, 10_000] {
+        let source = policy(hosts);
+        group.bench_function(BenchmarkId::new("compile", format!("{hosts} hosts")), |bencher| {
+            bencher.iter(|| Policy::read(black_box(&source)).unwrap());
+        });
+        let policy = Policy::read(&source).unwrap().policy;
+        for image in
+            ["nginx:1.27", "eu.gcr.io/project/app:1", "registry-9.example.com/app", "not-listed.example.com/app"]
+        {
+            let reference = Reference::parse(image).unwrap();
+            group.bench_function(BenchmarkId::new(format!("route {image}"), format!("{hosts} hosts")), |bencher| {
+                bencher.iter(|| black_box(policy.route(black_box(&reference))));
+            });
+        }
+    }
+    group.finish();
+}
+
+criterion_group!(benches, reviews, reviews_with_the_log, references, policies);
+criterion_main!(benches);
