@@ -1,5 +1,7 @@
 //! The annotation that tells a person what a pod's author wrote (M12). It is information: no decision reads it.
 
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
@@ -10,6 +12,9 @@ use super::pod::{ImageList, Pod};
 
 /// The annotation's key.
 pub const ORIGINAL_IMAGES: &str = "mirrorgate.dev/original-images";
+
+/// In front of a volume's name; a container's stands alone.
+const VOLUME: &str = "volume:";
 
 /// The most that the API server lets a pod's annotations weigh, keys and values together.
 const MOST_ANNOTATION_BYTES: usize = 256 * 1024;
@@ -25,12 +30,21 @@ pub(super) fn original_images(pod: &Pod<'_>, old: Option<&Pod<'_>>, images: &[Pl
     let there = pod.original_images();
     let mut entries = Entries::read(there);
     let stored = Entries::read(old.and_then(Pod::original_images));
+    let stored: HashSet<(&str, &str)> = stored.0.iter().map(|(key, reference)| (&**key, &**reference)).collect();
+    let mut places = HashMap::new();
+    for (place, (key, _)) in entries.0.iter().enumerate() {
+        places.entry(key.clone()).or_insert(place);
+    }
     for planned in rewritten {
-        let key = Key { volume: planned.field.list == ImageList::Volumes, name: planned.name };
-        match entries.0.iter_mut().find(|(k, _)| key.is(k)) {
-            None => entries.0.push((key.to_string(), planned.image.to_owned())),
-            Some((k, reference)) => {
-                if stored.0.iter().any(|(sk, sr)| sk == k && sr == reference) {
+        let prefix = if planned.field.list == ImageList::Volumes { VOLUME } else { "" };
+        match places.entry(format!("{prefix}{}", planned.name)) {
+            Entry::Vacant(place) => {
+                entries.0.push((place.key().clone(), planned.image.to_owned()));
+                place.insert(entries.0.len() - 1);
+            }
+            Entry::Occupied(place) => {
+                let (key, reference) = &mut entries.0[*place.get()];
+                if stored.contains(&(&**key, &**reference)) {
                     planned.image.clone_into(reference);
                 }
             }
@@ -40,24 +54,6 @@ pub(super) fn original_images(pod: &Pod<'_>, old: Option<&Pod<'_>>, images: &[Pl
     let weight = pod.annotation_bytes() + value.len() - there.map_or(0, str::len)
         + if there.is_some() { 0 } else { ORIGINAL_IMAGES.len() };
     (weight <= MOST_ANNOTATION_BYTES).then_some(value)
-}
-
-/// `<container name>` or `volume:<volume name>`.
-struct Key<'a> {
-    volume: bool,
-    name: &'a str,
-}
-
-impl Key<'_> {
-    fn is(&self, written: &str) -> bool {
-        if self.volume { written.strip_prefix("volume:") == Some(self.name) } else { written == self.name }
-    }
-}
-
-impl fmt::Display for Key<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}{}", if self.volume { "volume:" } else { "" }, self.name)
-    }
 }
 
 /// The annotation's JSON object, in its own order.

@@ -1,5 +1,6 @@
 //! What is to be done to a pod, and nothing of how it is answered.
 
+use std::collections::HashMap;
 use std::fmt;
 
 use crate::image::{ParseError, Reference};
@@ -100,10 +101,15 @@ impl Outcome<'_> {
 
 /// Plans for the part of the pod that the change may still alter (U1 to U3).
 pub fn plan<'p, 'a>(policy: &'p Policy, pod: &'a Pod<'a>, change: Change<'_>) -> Plan<'p, 'a> {
+    // Found by name and not by search: a pod may have as many containers as fit into a body.
+    let stored = match change {
+        Change::Create => HashMap::new(),
+        Change::Update { old } | Change::EphemeralContainers { old } => old.images_by_name(),
+    };
     let ignored_owner = pod.owners().any(|owner| policy.ignores_owner(owner.api_version(), owner.kind()));
     let images = pod
         .images()
-        .filter(|image| is_open_to(change, image))
+        .filter(|image| is_open_to(change, &stored, image))
         .map(|NamedImage { field, name, image, never_pulled }| {
             let mut outcome = plan_image(policy, image);
             if let Outcome::Rewritten { .. } | Outcome::Unmirrorable { .. } = outcome {
@@ -138,16 +144,14 @@ pub fn plan_image<'p>(policy: &'p Policy, image: &str) -> Outcome<'p> {
 }
 
 /// Whether the API server still takes a change of this image (U2, U3).
-fn is_open_to(change: Change<'_>, image: &NamedImage<'_>) -> bool {
+fn is_open_to(change: Change<'_>, stored: &HashMap<(ImageList, &str), &str>, image: &NamedImage<'_>) -> bool {
     let list = image.field.list;
+    let stored = stored.get(&(list, image.name));
     match change {
         Change::Create => true,
-        Change::Update { old } => {
-            matches!(list, ImageList::Containers | ImageList::InitContainers)
-                && old.image_of(list, image.name) != Some(image.image)
+        Change::Update { .. } => {
+            matches!(list, ImageList::Containers | ImageList::InitContainers) && stored != Some(&image.image)
         }
-        Change::EphemeralContainers { old } => {
-            list == ImageList::EphemeralContainers && old.image_of(list, image.name).is_none()
-        }
+        Change::EphemeralContainers { .. } => list == ImageList::EphemeralContainers && stored.is_none(),
     }
 }

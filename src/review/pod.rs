@@ -3,6 +3,7 @@
 //! Only the fields that a decision needs are read, borrowed from the body; the rest is skipped. The pod is never built
 //! up and written back: fields that these types do not know stay as they are (A4).
 
+use std::collections::HashMap;
 use std::fmt;
 
 use serde::Deserialize;
@@ -218,11 +219,16 @@ impl<'a> Pod<'a> {
             .flatten()
     }
 
-    /// The image of the container of that name in that list.
-    pub(super) fn image_of(&self, list: ImageList, name: &str) -> Option<&str> {
-        let mut containers = self.containers(list);
-        let (_, container) = containers.find(|(_, c)| c.name.as_deref().unwrap_or_default() == name)?;
-        Some(container.image.as_deref().unwrap_or_default())
+    /// The image of every container by list and name, the first where a name stands twice; empty where absent.
+    pub(super) fn images_by_name(&self) -> HashMap<(ImageList, &str), &str> {
+        let mut images = HashMap::new();
+        for list in [ImageList::Containers, ImageList::InitContainers, ImageList::EphemeralContainers] {
+            for (_, Container { name, image, .. }) in self.containers(list) {
+                let name = name.as_deref().unwrap_or_default();
+                images.entry((list, name)).or_insert(image.as_deref().unwrap_or_default());
+            }
+        }
+        images
     }
 
     fn containers(&self, list: ImageList) -> impl Iterator<Item = (usize, &Container<'a>)> {
