@@ -8,5 +8,5 @@ mod reference;
 mod registry;
 
 pub use escape::Escaped;
-pub use reference::{ParseError, ParseErrorKind, Reference};
+pub use reference::{ParseError, ParseErrorKind, Reference, is_repository_component};
 pub use registry::{InvalidRegistry, Registry};

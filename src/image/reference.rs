@@ -269,14 +269,16 @@ fn check_repository(path: &str) -> Result<(), Fault> {
     if path.bytes().any(|byte| byte.is_ascii_uppercase()) {
         return Err(Fault::Uppercase(bounded(path)));
     }
-    match path.split('/').find(|component| !is_component(component)) {
+    match path.split('/').find(|component| !is_repository_component(component)) {
         None => Ok(()),
         Some("") => Err(Fault::EmptyComponent),
         Some(component) => Err(Fault::Component(bounded(component))),
     }
 }
 
-fn is_component(component: &str) -> bool {
+/// Whether `component` can stand between two `/` of a repository: groups of lower-case letters and digits with `.`, `_`,
+/// `__` or any number of `-` between them.
+pub fn is_repository_component(component: &str) -> bool {
     let is_alphanumeric = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
     let bytes = component.as_bytes();
     let (Some(&first), Some(&last)) = (bytes.first(), bytes.last()) else { return false };

@@ -2,8 +2,7 @@
 
 use super::fault::quoted;
 use super::hosts::{InvalidPatternKind, canonical_registry};
-use super::template::is_component;
-use crate::image::Registry;
+use crate::image::{Registry, is_repository_component};
 
 /// What an `endpoint` URL says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,7 +44,7 @@ impl Endpoint {
             None => path,
         };
         if !prefix.is_empty()
-            && let Some(component) = prefix.split('/').find(|component| !is_component(component))
+            && let Some(component) = prefix.split('/').find(|component| !is_repository_component(component))
         {
             return Err(InvalidEndpoint::Path { component: component.to_owned() });
         }

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::fault::quoted;
+use crate::image::is_repository_component;
 
 /// A template, read: literal text, `{host}` and `{repository}` in their order.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,7 +27,7 @@ impl Template {
         }
         let mut sample = String::new();
         template.write(&mut sample, "registry.example:5000", "library/nginx");
-        match sample.split('/').find(|component| !is_component(component)) {
+        match sample.split('/').find(|component| !is_repository_component(component)) {
             None => Ok(template),
             Some("") => Err(InvalidTemplate::EmptyComponent),
             Some(component) => Err(InvalidTemplate::Component { component: component.to_owned(), sample }),
@@ -88,18 +89,6 @@ impl fmt::Display for Template {
             Part::Repository => formatter.write_str("{repository}"),
         })
     }
-}
-
-/// Whether `text` can be one component of a repository's path: groups of lower-case letters and digits with `.`, `_`,
-/// `__` or any number of `-` between them, as the reference grammar has it.
-pub(super) fn is_component(text: &str) -> bool {
-    let is_word = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
-    let bytes = text.as_bytes();
-    let ends_well = bytes.first().copied().is_some_and(is_word) && bytes.last().copied().is_some_and(is_word);
-    let mut separators = text.split(|letter: char| letter.is_ascii_lowercase() || letter.is_ascii_digit());
-    ends_well
-        && separators
-            .all(|between| matches!(between, "" | "." | "_" | "__") || between.bytes().all(|byte| byte == b'-'))
 }
 
 /// A text that is no template.
