@@ -74,6 +74,7 @@ pub(super) struct Connection {
 impl Connection {
     pub(super) async fn open(authority: &Path, address: SocketAddr) -> io::Result<Connection> {
         let stream = TcpStream::connect(address).await?;
+        stream.set_nodelay(true)?;
         let stream =
             connector(authority, "http/1.1").connect(ServerName::try_from("localhost").unwrap(), stream).await?;
         Ok(Connection { stream, read: Vec::new() })
@@ -144,6 +145,7 @@ pub(super) async fn http2(
     address: SocketAddr,
 ) -> (http2::SendRequest<Full<Bytes>>, impl Future<Output = hyper::Result<()>> + Send + 'static) {
     let stream = TcpStream::connect(address).await.unwrap();
+    stream.set_nodelay(true).unwrap();
     let stream = connector(authority, "h2").connect(ServerName::try_from("localhost").unwrap(), stream).await.unwrap();
     assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
     http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap()
