@@ -193,14 +193,14 @@ async fn trap_25_nothing_that_an_author_writes_goes_around_the_gate() {
     }
 }
 
-/// A pod of 1.0 MB of `<`, which arrives as six bytes each.
+/// A pod of 1.4 MB of `<`, which arrives as six bytes each.
 #[tokio::test]
 async fn trap_34_a_large_pod_is_decided_as_any_other() {
     let lab = Lab::shared().await;
     for mode in ["enforce", "audit"] {
         let namespace = lab.namespace(Some(mode)).await;
         let mut manifest = named_pod("large", &["nginx:1.27", "ghcr.io/acme/other:1"]);
-        manifest["spec"]["containers"][0]["env"] = json!([{"name": "A", "value": "<".repeat(1_000_000)}]);
+        manifest["spec"]["containers"][0]["env"] = json!([{"name": "A", "value": "<".repeat(1_400_000)}]);
         lab.create(&namespace, manifest).await.unwrap();
         // Twice the object in one review.
         let patch = json!({"spec": {"containers": [{"name": "app-1", "image": "quay.io/acme/other:2"}]}});
