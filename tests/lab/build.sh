@@ -28,7 +28,7 @@ bin=$cache/kubernetes-$version-$(cat "$here"/{main.go,go.mod} | sha256sum | cut 
 exec 9>"$cache/lock"; flock 9 # one builder at a time
 missing=("${parts[@]}")
 if [ -n "${KUBEBUILDER_ASSETS-}" ]; then
-  mixed=$(mktemp -d "$cache/assets.XXXXXX"); missing=()
+  mixed=$(mktemp -d "$cache/assets.XXXXXX"); missing=(); trap 'rm -rf "$mixed"' EXIT
   for part in "${parts[@]}"; do
     if [ -x "$KUBEBUILDER_ASSETS/$part" ]; then ln -s "$(realpath "$KUBEBUILDER_ASSETS/$part")" "$mixed/$part"; else missing+=("$part"); fi
   done
