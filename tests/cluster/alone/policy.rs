@@ -55,8 +55,10 @@ async fn trap_28_a_broken_edit_leaves_the_last_good_policy_in_force_and_says_so(
     still_good(&lab, &namespace, &good).await;
     let note = event(&lab, "PolicyInvalid").await;
     assert!(note.contains("line 7") && note.contains("nosuchkey") && note.contains("line 9"), "{note}");
-    let described = kubectl(&["-n", NAMESPACE, "describe", "configmap", POLICY]).success().out;
-    assert!(described.contains("PolicyInvalid") && described.contains("line 7"), "{described}");
+    for show in [["describe", "configmap", POLICY], ["events", "--for", "configmap/mirrorgate-policy"]] {
+        let shown = kubectl(&[&["-n", NAMESPACE], &show[..]].concat()).success().out;
+        assert!(shown.contains("PolicyInvalid") && shown.contains("line 7"), "{shown}");
+    }
 
     // The key is gone.
     config_maps
