@@ -28,6 +28,12 @@ async fn trap_14_without_us_opted_in_namespaces_wait_and_all_others_go_on() {
         assert_eq!(images(&made), ["nginx:1.27"]);
         lab.pods(namespace).delete(crate::pods::name(&made), &DeleteParams::default()).await.unwrap();
     }
+    // A static pod runs, and shows.
+    let mut mirror_pod = named_pod("static-node-1", &["nginx:1.27"]);
+    mirror_pod["metadata"]["annotations"] = json!({"kubernetes.io/config.mirror": "0123"});
+    mirror_pod["spec"]["nodeName"] = json!("node-1");
+    lab.create(&enforce, mirror_pod).await.unwrap();
+    lab.pods(&enforce).delete("static-node-1", &DeleteParams::default().grace_period(0)).await.unwrap();
     // What is there already can be labelled and deleted.
     let pods = lab.pods(&enforce);
     let label = json!({"metadata": {"labels": {"a": "b"}}});
