@@ -41,7 +41,9 @@ impl<'a> Reference<'a> {
     /// # Errors
     /// What no runtime can read, with the part at fault.
     pub fn parse(input: &'a str) -> Result<Self, ParseError> {
-        parse(input).map_err(|fault| ParseError { input: Escaped::cut(input, MOST_INPUT_CHARS).to_string(), fault })
+        parse(input)
+            .map_err(|fault| text_fault(input).unwrap_or(fault))
+            .map_err(|fault| ParseError { input: Escaped::cut(input, MOST_INPUT_CHARS).to_string(), fault })
     }
 
     /// The registry in canonical form, with the author's letters: `docker.io`, `QUAY.IO`, `[fd00::1]:5000`.
@@ -208,7 +210,9 @@ enum Fault {
 }
 
 fn parse(input: &str) -> Result<Reference<'_>, Fault> {
-    check_text(input)?;
+    if input.len() == 64 && input.bytes().all(is_lower_hex) {
+        return Err(Fault::BareIdentifier);
+    }
     let (named, digest) = match input.split_once('@') {
         Some((named, digest)) => (named, Some(digest)),
         None => (input, None),
@@ -243,26 +247,21 @@ fn parse(input: &str) -> Result<Reference<'_>, Fault> {
     Ok(Reference { host, library, path, tag, digest })
 }
 
-/// What is wrong with the text as a whole, before it is taken apart.
-fn check_text(input: &str) -> Result<(), Fault> {
-    let Some(first) = input.chars().next() else { return Err(Fault::Empty) };
+/// What is wrong with a refused text as a whole, before a part of it is blamed. The parts refuse all of this, too: asked
+/// only then, it costs a good image nothing.
+fn text_fault(input: &str) -> Option<Fault> {
+    let Some(first) = input.chars().next() else { return Some(Fault::Empty) };
     if let Some(wrong) = input.chars().find(|c| !c.is_ascii_graphic()) {
         let escaped = || Escaped::new(wrong.encode_utf8(&mut [0; 4])).to_string();
-        return Err(if wrong.is_whitespace() { Fault::Blank } else { Fault::Character(escaped()) });
+        return Some(if wrong.is_whitespace() { Fault::Blank } else { Fault::Character(escaped()) });
     }
     if !first.is_ascii_alphanumeric() && first != '[' {
-        return Err(Fault::Start(first));
+        return Some(Fault::Start(first));
     }
     if input.contains("://") {
-        return Err(Fault::Scheme);
+        return Some(Fault::Scheme);
     }
-    if first == '[' && !input.contains('/') {
-        return Err(Fault::HostAlone);
-    }
-    if input.len() == 64 && input.bytes().all(is_lower_hex) {
-        return Err(Fault::BareIdentifier);
-    }
-    Ok(())
+    (first == '[' && !input.contains('/')).then_some(Fault::HostAlone)
 }
 
 fn check_repository(path: &str) -> Result<(), Fault> {
@@ -282,10 +281,19 @@ pub fn is_repository_component(component: &str) -> bool {
     let is_alphanumeric = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
     let bytes = component.as_bytes();
     let (Some(&first), Some(&last)) = (bytes.first(), bytes.last()) else { return false };
-    is_alphanumeric(first) && is_alphanumeric(last) && bytes.split(|&byte| is_alphanumeric(byte)).all(is_separator)
+    let mut separator = 0;
+    for (at, &byte) in bytes.iter().enumerate() {
+        if is_alphanumeric(byte) {
+            if separator < at && !is_separator(&bytes[separator..at]) {
+                return false;
+            }
+            separator = at + 1;
+        }
+    }
+    is_alphanumeric(first) && is_alphanumeric(last)
 }
 
-/// What may stand between two letters or digits; nothing, too.
+/// What may stand between two letters or digits.
 fn is_separator(text: &[u8]) -> bool {
     matches!(text, b"." | b"_" | b"__") || text.iter().all(|&byte| byte == b'-')
 }
