@@ -23,7 +23,7 @@ build() { # FOLDER
   echo "built in $((SECONDS - t)) s: $1" >&2
 }
 
-mkdir -p "$cache"
+mkdir -p "$cache"; cache=$(cd "$cache" && pwd)
 bin=$cache/kubernetes-$version-$(cat "$here"/{main.go,go.mod} | sha256sum | cut -c1-12)
 exec 9>"$cache/lock"; flock 9 # one builder at a time
 missing=("${parts[@]}")
