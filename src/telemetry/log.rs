@@ -1,7 +1,9 @@
 //! The log: one line an event on stderr, as text for a person or as JSON for a program.
 
-use tracing_subscriber::EnvFilter;
-use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::Layer;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 /// How a log line is written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -46,15 +48,14 @@ pub fn init_logging(format: Format, level: Level, colour: bool) {
     // The crates below us say little that an operator can use; ours go as far as was asked.
     let ours = level.filter();
     let others = ours.min(if ours == LevelFilter::TRACE { LevelFilter::TRACE } else { LevelFilter::WARN });
-    let filter = EnvFilter::default()
-        .add_directive(others.into())
-        .add_directive(format!("mirrorgate={ours}").parse().unwrap_or_else(|_| ours.into()));
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
-    // `try_init` fails when a log was started before, as in tests: that one goes on.
-    let _already_started = match format {
-        Format::Text => lines.with_ansi(colour).try_init(),
-        Format::Json => lines.json().flatten_event(true).with_current_span(false).with_span_list(false).try_init(),
+    let targets = Targets::new().with_default(others).with_target("mirrorgate", ours);
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_target(false);
+    let lines = match format {
+        Format::Text => lines.with_ansi(colour).boxed(),
+        Format::Json => lines.json().flatten_event(true).with_current_span(false).with_span_list(false).boxed(),
     };
+    // It fails when a log was started before, as in tests: that one goes on.
+    let _already_started = tracing_subscriber::registry().with(lines.with_filter(targets)).try_init();
 }
 
 /// Sends panics to the log instead of raw to stderr, so that a JSON log stays JSON.
