@@ -19,6 +19,9 @@ const MOST_WARNING_CHARS: usize = 4096;
 /// The most characters of a container's or volume's name, or of an image, in a message.
 const MOST_NAME_CHARS: usize = 80;
 
+/// The most faults that a denial spells out; a body can hold images by the hundred thousand.
+const MOST_CAUSES: usize = 200;
+
 /// The answer to one review.
 #[derive(Debug, Default)]
 pub struct Decision {
@@ -30,8 +33,10 @@ pub struct Decision {
     pub patch: Patch,
     /// Shown to the client by the API server, each free of control characters (A6).
     pub warnings: Vec<String>,
-    /// What stands against the pod, also in audit mode.
+    /// What stands against the pod, also in audit mode; the first 200 faults.
     pub causes: Vec<Cause>,
+    /// How many more there are.
+    pub further_causes: usize,
     /// Keys and values for the API server's audit log (A5).
     pub audit_annotations: Vec<(Cow<'static, str>, String)>,
 }
@@ -66,12 +71,16 @@ impl Decision {
     /// of a denial (A1). Empty where nothing stands against it.
     pub fn message(&self) -> String {
         let mut message = String::new();
+        // Writing to a `String` does not fail.
         if let [_, _, ..] = self.causes[..] {
-            let _ = write!(message, "{} images cannot be admitted", self.causes.len());
+            let _ = write!(message, "{} images cannot be admitted", self.causes.len() + self.further_causes);
         }
         for Cause { field, message: text, .. } in &self.causes {
             let line_break = if message.is_empty() { "" } else { "\n" };
             let _ = write!(message, "{line_break}{field}: {text}");
+        }
+        if self.further_causes > 0 {
+            let _ = write!(message, "\nand {} more", self.further_causes);
         }
         message
     }
@@ -79,14 +88,16 @@ impl Decision {
 
 /// Answers for a planned pod.
 pub fn decide(mode: Mode, pod: &Pod<'_>, change: Change<'_>, plan: &Plan<'_, '_>) -> Decision {
-    let causes: Vec<Cause> = plan.images.iter().filter_map(cause).collect();
+    let mut faulty = plan.images.iter().filter(|planned| planned.outcome.is_fault());
+    let causes: Vec<Cause> = faulty.by_ref().take(MOST_CAUSES).filter_map(cause).collect();
+    let further_causes = faulty.count();
     let would_allow = causes.is_empty();
-    let mut decision =
-        Decision { allowed: would_allow || mode == Mode::Audit, would_allow, causes, ..Decision::default() };
+    let allowed = would_allow || mode == Mode::Audit;
+    let mut decision = Decision { allowed, would_allow, causes, further_causes, ..Decision::default() };
     match mode {
         Mode::Enforce if would_allow => decision.patch = patch(pod, change, plan),
         Mode::Enforce => {}
-        Mode::Audit => decision.warnings = audit_warnings(plan, &decision.causes),
+        Mode::Audit => decision.warnings = audit_warnings(plan, &decision),
     }
     decision.audit_annotations = audit_annotations(pod, plan, &decision);
     decision
@@ -123,8 +134,9 @@ fn patch(pod: &Pod<'_>, change: Change<'_>, plan: &Plan<'_, '_>) -> Patch {
 }
 
 /// Denials first: where not all fits, it is they that must be read.
-fn audit_warnings(plan: &Plan<'_, '_>, causes: &[Cause]) -> Vec<String> {
-    let denials = causes
+fn audit_warnings(plan: &Plan<'_, '_>, decision: &Decision) -> Vec<String> {
+    let denials = decision
+        .causes
         .iter()
         .map(|Cause { field, message, .. }| format!("mirrorgate audit: {field} would be denied: {message}"));
     let rewrites = plan.images.iter().filter_map(|planned| {
@@ -132,11 +144,11 @@ fn audit_warnings(plan: &Plan<'_, '_>, causes: &[Cause]) -> Vec<String> {
         let image = Escaped::cut(planned.image, MOST_NAME_CHARS);
         Some(format!("mirrorgate audit: {} {image} would become {to}", planned.field))
     });
-    within_the_limit(denials.chain(rewrites).collect())
+    within_the_limit(denials.chain(rewrites).collect(), decision.further_causes)
 }
 
-/// As many warnings as the API server passes on whole, and one that counts the rest.
-fn within_the_limit(mut warnings: Vec<String>) -> Vec<String> {
+/// As many warnings as the API server passes on whole, and one that counts the rest and what was `unsaid` before.
+fn within_the_limit(mut warnings: Vec<String>, unsaid: usize) -> Vec<String> {
     let lengths = warnings.iter().map(|warning| warning.chars().count());
     if lengths.clone().sum::<usize>() <= MOST_WARNING_CHARS {
         return warnings;
@@ -150,7 +162,7 @@ fn within_the_limit(mut warnings: Vec<String>) -> Vec<String> {
             fits
         })
         .count();
-    let rest = warnings.len() - fitting;
+    let rest = warnings.len() - fitting + unsaid;
     warnings.truncate(fitting);
     warnings
         .push(format!("mirrorgate audit: and {rest} more, all of them in the audit log and in mirrorgate's own log"));

@@ -1,6 +1,6 @@
 //! The annotation that tells a person what a pod's author wrote (M12). It is information: no decision reads it.
 
-use std::collections::hash_map::Entry;
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 
@@ -31,23 +31,25 @@ pub(super) fn original_images(pod: &Pod<'_>, old: Option<&Pod<'_>>, images: &[Pl
     let mut entries = Entries::read(there);
     let stored = Entries::read(old.and_then(Pod::original_images));
     let stored: HashSet<(&str, &str)> = stored.0.iter().map(|(key, reference)| (&**key, &**reference)).collect();
-    let mut places = HashMap::new();
+    let mut places: HashMap<String, usize> = HashMap::new();
     for (place, (key, _)) in entries.0.iter().enumerate() {
         places.entry(key.clone()).or_insert(place);
     }
+    let mut added = HashSet::new();
     for planned in rewritten {
-        let prefix = if planned.field.list == ImageList::Volumes { VOLUME } else { "" };
-        match places.entry(format!("{prefix}{}", planned.name)) {
-            Entry::Vacant(place) => {
-                entries.0.push((place.key().clone(), planned.image.to_owned()));
-                place.insert(entries.0.len() - 1);
-            }
-            Entry::Occupied(place) => {
-                let (key, reference) = &mut entries.0[*place.get()];
+        let is_volume = planned.field.list == ImageList::Volumes;
+        let key = if is_volume { Cow::Owned(format!("{VOLUME}{}", planned.name)) } else { Cow::Borrowed(planned.name) };
+        match places.get(&*key) {
+            Some(&place) => {
+                let (key, reference) = &mut entries.0[place];
                 if stored.contains(&(&**key, &**reference)) {
                     planned.image.clone_into(reference);
                 }
             }
+            None if added.insert((is_volume, planned.name)) => {
+                entries.0.push((key.into_owned(), planned.image.to_owned()));
+            }
+            None => {}
         }
     }
     let value = entries.write();

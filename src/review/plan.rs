@@ -88,6 +88,11 @@ impl fmt::Display for Kept<'_> {
 }
 
 impl Outcome<'_> {
+    /// Whether it stands against the pod.
+    pub fn is_fault(&self) -> bool {
+        matches!(self, Self::Unreadable(_) | Self::Unmirrorable { .. })
+    }
+
     /// The word for it in metrics.
     pub fn as_str(&self) -> &'static str {
         match self {

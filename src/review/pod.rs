@@ -338,8 +338,8 @@ impl ImageField {
     /// The JSON pointer (RFC 6901): `/spec/containers/0/image`.
     pub fn pointer(self) -> String {
         let Self { list, index } = self;
-        let tail = if list == ImageList::Volumes { "image/reference" } else { "image" };
-        format!("/spec/{}/{index}/{tail}", list.key())
+        let tail = if list == ImageList::Volumes { "/image/reference" } else { "/image" };
+        ["/spec/", list.key(), "/", &index.to_string(), tail].concat()
     }
 }
 

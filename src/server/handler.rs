@@ -7,7 +7,7 @@ use tracing::info;
 
 use crate::app::App;
 use crate::image::Escaped;
-use crate::review::{Decision, Mode, Outcome, Plan, Pod};
+use crate::review::{Decision, Mode, Outcome, Plan, PlannedImage, Pod};
 
 use super::refusal::Refusal;
 use super::wire::{self, Request};
@@ -43,13 +43,19 @@ fn count(app: &App, mode: Mode, request: &Request<'_>, plan: &Plan<'_, '_>, deci
     let metrics = app.metrics();
     let seconds = started.elapsed().as_secs_f64();
     metrics.admission(mode.as_str(), request.operation.as_str(), result(decision, plan), seconds);
-    for planned in &plan.images {
-        let mirror = match &planned.outcome {
-            Outcome::Rewritten { mirror, .. } | Outcome::Unmirrorable { mirror, .. } => mirror.name(),
-            Outcome::Kept(_) | Outcome::Unreadable(_) => "",
-        };
-        metrics.image(mirror, planned.outcome.as_str());
+    for alike in plan.images.chunk_by(|a, b| labels(a) == labels(b)) {
+        let (result, mirror) = labels(&alike[0]);
+        metrics.images(mirror, result, alike.len() as u64);
     }
+}
+
+/// What an image is counted as, and under which mirror.
+fn labels<'p>(planned: &PlannedImage<'p, '_>) -> (&'static str, &'p str) {
+    let mirror = match planned.outcome {
+        Outcome::Rewritten { mirror, .. } | Outcome::Unmirrorable { mirror, .. } => mirror.name(),
+        Outcome::Kept(_) | Outcome::Unreadable(_) => "",
+    };
+    (planned.outcome.as_str(), mirror)
 }
 
 /// The word for a decision in log and metrics. In audit mode it is what enforce mode would have answered.

@@ -4,11 +4,13 @@
 //! and most of it is skipped. What is decided is not here.
 
 use std::borrow::Cow;
+use std::fmt;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use serde::de::{IgnoredAny, MapAccess, Visitor};
 use serde::ser::SerializeMap;
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
 
 use crate::image::Escaped;
@@ -47,35 +49,113 @@ pub enum BadReview {
 }
 
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Review<'a> {
+#[serde(rename_all = "camelCase", bound(deserialize = "'de: 'a"))]
+struct Review<'a, const DIRECT: bool> {
     #[serde(borrow, default)]
     api_version: Option<Text<'a>>,
     #[serde(borrow, default)]
     kind: Option<Text<'a>>,
     #[serde(borrow, default)]
-    request: Option<Object<RawRequest<'a>>>,
+    request: Option<RawRequest<'a, DIRECT>>,
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct RawRequest<'a> {
-    #[serde(borrow, default)]
+/// The request as it is read, key by key.
+///
+/// With `DIRECT` the objects are read as pods in the same pass, as soon as what came before says that they are: the API
+/// server writes resource and operation first. Without it they are only skipped over, and read once all is known; that
+/// is for bodies in another order, and for the ones at fault, whose fault it names.
+#[derive(Default)]
+struct RawRequest<'a, const DIRECT: bool> {
     uid: Option<Text<'a>>,
-    #[serde(borrow, default)]
     resource: Option<Object<Resource<'a>>>,
-    #[serde(borrow, default)]
     sub_resource: Option<Text<'a>>,
-    #[serde(borrow, default)]
     namespace: Option<Text<'a>>,
-    #[serde(borrow, default)]
     operation: Option<Text<'a>>,
-    #[serde(borrow, default)]
-    object: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    old_object: Option<&'a RawValue>,
-    #[serde(default)]
+    object: RawPod<'a>,
+    old_object: RawPod<'a>,
     dry_run: Option<bool>,
+}
+
+#[derive(Default)]
+#[expect(clippy::large_enum_variant, reason = "two of them live on the stack, for one review")]
+enum RawPod<'a> {
+    #[default]
+    Absent,
+    Json(&'a RawValue),
+    Pod(Pod<'a>),
+}
+
+impl<const DIRECT: bool> RawRequest<'_, DIRECT> {
+    fn operation(&self) -> Operation {
+        let none = Resource::default();
+        Operation::new(
+            self.resource.as_deref().unwrap_or(&none),
+            self.sub_resource.as_deref().unwrap_or_default(),
+            self.operation.as_deref().unwrap_or_default(),
+        )
+    }
+}
+
+impl<'de: 'a, 'a, const DIRECT: bool> Deserialize<'de> for RawRequest<'a, DIRECT> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct RequestVisitor<const DIRECT: bool>;
+
+        #[derive(Deserialize)]
+        #[serde(field_identifier, rename_all = "camelCase")]
+        enum Key {
+            Uid,
+            Resource,
+            SubResource,
+            Namespace,
+            Operation,
+            Object,
+            OldObject,
+            DryRun,
+            #[serde(other)]
+            Other,
+        }
+
+        impl<'de, const DIRECT: bool> Visitor<'de> for RequestVisitor<DIRECT> {
+            type Value = RawRequest<'de, DIRECT>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an AdmissionRequest")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut request = RawRequest::<'de, DIRECT>::default();
+                while let Some(key) = map.next_key()? {
+                    match key {
+                        Key::Uid => request.uid = map.next_value()?,
+                        Key::Resource => request.resource = map.next_value()?,
+                        Key::SubResource => request.sub_resource = map.next_value()?,
+                        Key::Namespace => request.namespace = map.next_value()?,
+                        Key::Operation => request.operation = map.next_value()?,
+                        Key::Object => request.object = raw_pod(&request, &mut map)?,
+                        Key::OldObject => request.old_object = raw_pod(&request, &mut map)?,
+                        Key::DryRun => request.dry_run = map.next_value()?,
+                        Key::Other => _ = map.next_value::<IgnoredAny>()?,
+                    }
+                }
+                Ok(request)
+            }
+        }
+
+        fn raw_pod<'de, A: MapAccess<'de>, const DIRECT: bool>(
+            request: &RawRequest<'de, DIRECT>,
+            map: &mut A,
+        ) -> Result<RawPod<'de>, A::Error> {
+            let so_far = request.operation();
+            Ok(if DIRECT && !matches!(so_far, Operation::Other(_)) {
+                let pod: Option<Object<Pod<'de>>> = map.next_value()?;
+                pod.map_or(RawPod::Absent, |Object(pod)| RawPod::Pod(pod))
+            } else {
+                map.next_value::<Option<&'de RawValue>>()?.map_or(RawPod::Absent, RawPod::Json)
+            })
+        }
+
+        deserializer.deserialize_map(RequestVisitor::<DIRECT>)
+    }
 }
 
 #[derive(Default, Deserialize)]
@@ -151,27 +231,35 @@ impl<'a> Request<'a> {
     /// What is no review that can be answered, among it a pod of the wrong shape, which no API server sends.
     pub fn parse(body: &'a [u8]) -> Result<Self, BadReview> {
         let text = std::str::from_utf8(body).map_err(|error| BadReview::Shape(error.to_string()))?;
-        let Object(Review { api_version, kind, request }) =
-            serde_json::from_str(text).map_err(|error| BadReview::Shape(words(&error)))?;
+        match serde_json::from_str::<Object<Review<'a, true>>>(text) {
+            Ok(Object(review)) => Self::new(review),
+            Err(_) => match serde_json::from_str::<Object<Review<'a, false>>>(text) {
+                Ok(Object(review)) => Self::new(review),
+                Err(error) => Err(BadReview::Shape(words(&error))),
+            },
+        }
+    }
+
+    fn new<const DIRECT: bool>(review: Review<'a, DIRECT>) -> Result<Self, BadReview> {
+        let Review { api_version, kind, request } = review;
         let (api_version, kind) = (api_version.unwrap_or_default(), kind.unwrap_or_default());
         if &*api_version != API_VERSION || &*kind != KIND {
             let what = format!("apiVersion {:?}, kind {:?}", &*api_version, &*kind);
             return Err(BadReview::OtherKind(Escaped::cut(&what, MOST_DETAIL_CHARS).to_string()));
         }
-        let Object(RawRequest { uid, resource, sub_resource, namespace, operation, object, old_object, dry_run }) =
-            request.ok_or(BadReview::NoRequest)?;
+        let request = request.ok_or(BadReview::NoRequest)?;
+        let operation = request.operation();
+        let RawRequest { uid, namespace, object, old_object, dry_run, resource: _, sub_resource: _, operation: _ } =
+            request;
         let uid = uid.filter(|uid| !uid.is_empty()).ok_or(BadReview::NoUid)?;
-        let operation = Operation::new(
-            &resource.unwrap_or_default(),
-            sub_resource.as_deref().unwrap_or_default(),
-            operation.as_deref().unwrap_or_default(),
-        );
         let ours = !matches!(operation, Operation::Other(_));
-        let pod = |field, json: Option<&'a RawValue>| match json {
-            Some(json) if ours => {
+        let pod = |field, raw| match raw {
+            _ if !ours => Ok(Pod::default()),
+            RawPod::Absent => Ok(Pod::default()),
+            RawPod::Pod(pod) => Ok(pod),
+            RawPod::Json(json) => {
                 Pod::parse(json.get()).map_err(|error| BadReview::Pod { field, detail: words(&error) })
             }
-            _ => Ok(Pod::default()),
         };
         Ok(Self {
             uid,
@@ -279,7 +367,7 @@ impl Serialize for AuditAnnotations<'_> {
 /// # Errors
 /// A fault of ours: a decision is strings and booleans, which always serialise.
 pub fn answer(uid: &str, decision: &Decision) -> Result<Vec<u8>, serde_json::Error> {
-    let Decision { allowed, would_allow: _, patch, warnings, causes, audit_annotations } = decision;
+    let Decision { allowed, would_allow: _, patch, warnings, causes, further_causes: _, audit_annotations } = decision;
     let status = (!allowed).then(|| Denial {
         status: "Failure",
         message: decision.message(),

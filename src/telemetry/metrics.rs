@@ -100,9 +100,9 @@ impl Metrics {
         self.durations.get_or_create(&ModeLabels { mode }).observe(seconds);
     }
 
-    /// One image of a review; `mirror` is a name out of the policy, or empty where no mirror served it.
-    pub fn image(&self, mirror: &str, result: &'static str) {
-        self.images.get_or_create(&ImageLabels { mirror: mirror.to_owned(), result }).inc();
+    /// Images of a review; `mirror` is a name out of the policy, or empty where no mirror served them.
+    pub fn images(&self, mirror: &str, result: &'static str, count: u64) {
+        self.images.get_or_create(&ImageLabels { mirror: mirror.to_owned(), result }).inc_by(count);
     }
 
     /// A policy is in force; the one before it is no longer shown.
@@ -158,7 +158,7 @@ mod tests {
     fn every_metric_has_the_name_of_the_interface() {
         let metrics = Metrics::new();
         metrics.admission("enforce", "CREATE", "patched", 0.00002);
-        metrics.image("harbor", "rewritten");
+        metrics.images("harbor", "rewritten", 2);
         metrics.policy_loaded(1, "aa");
         metrics.policy_loaded(2, "bb");
         metrics.policy_errors(3);
@@ -169,7 +169,7 @@ mod tests {
             "mirrorgate_admission_requests_total{mode=\"enforce\",operation=\"CREATE\",result=\"patched\"} 1",
             "mirrorgate_admission_duration_seconds_bucket{le=\"0.00005\",mode=\"enforce\"} 1",
             "mirrorgate_admission_duration_seconds_count{mode=\"enforce\"} 1",
-            "mirrorgate_images_total{mirror=\"harbor\",result=\"rewritten\"} 1",
+            "mirrorgate_images_total{mirror=\"harbor\",result=\"rewritten\"} 2",
             "mirrorgate_policy_info{generation=\"2\",sha256=\"bb\"} 1",
             "mirrorgate_policy_errors 3",
             "mirrorgate_certificate_expiry_timestamp_seconds 1800000000.0",
@@ -184,7 +184,7 @@ mod tests {
     #[test]
     fn a_mirror_name_cannot_break_the_format() {
         let metrics = Metrics::new();
-        metrics.image("a\"b\\c\nd", "rewritten");
+        metrics.images("a\"b\\c\nd", "rewritten", 1);
         assert!(metrics.encode().contains(r#"mirror="a\"b\\c\nd""#), "{}", metrics.encode());
     }
 }

@@ -442,3 +442,34 @@ fn a2_what_is_no_review_says_what_is_wrong() {
         assert!(error.to_string().contains(expected), "{error} has no {expected}");
     }
 }
+
+#[test]
+fn a2_the_order_of_the_keys_decides_nothing() {
+    let pod = r#"{"metadata":{"name":"web"},"spec":{"containers":[{"name":"web","image":"nginx"}]}}"#;
+    let other = r#"{"spec":{"containers":7}}"#;
+    let pods = r#""resource":{"group":"","version":"v1","resource":"pods"}"#;
+    for (request, changed) in [
+        (format!(r#""uid":"u",{pods},"operation":"CREATE","object":{pod}"#), true),
+        (format!(r#""object":{pod},"operation":"CREATE",{pods},"uid":"u""#), true),
+        (format!(r#""uid":"u","operation":"CREATE","object":{pod},"oldObject":null,{pods}"#), true),
+        (format!(r#""uid":"u",{pods},"operation":"CREATE","object":{other},"subResource":"binding""#), false),
+        (format!(r#""uid":"u",{pods},"operation":"CREATE","object":{pod},"subResource":"binding""#), false),
+    ] {
+        let body =
+            format!(r#"{{"request":{{{request}}},"kind":"AdmissionReview","apiVersion":"admission.k8s.io/v1"}}"#);
+        let request = Request::parse(body.as_bytes()).unwrap_or_else(|error| panic!("{body}: {error}"));
+        let policy = policy();
+        let (_, decision) = request.decide(Mode::Enforce, &policy);
+        assert_eq!((decision.allowed, !decision.patch.is_empty()), (true, changed), "{body}");
+    }
+}
+
+#[test]
+fn a1_a_denial_of_very_many_images_is_bounded_and_says_how_many() {
+    let bad: Vec<Value> = (0..1000).map(|n| json!({"name": format!("c{n}"), "image": "ngi nx"})).collect();
+    let response = answer(Mode::Enforce, &review("CREATE", "", &pod(json!({"containers": bad})), &Value::Null));
+    let message = response["status"]["message"].as_str().unwrap();
+    assert!(message.starts_with("1000 images cannot be admitted\n"), "{message}");
+    assert!(message.ends_with("\nand 800 more"), "{message}");
+    assert_eq!(response["status"]["details"]["causes"].as_array().unwrap().len(), 200);
+}
