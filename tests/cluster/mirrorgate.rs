@@ -90,8 +90,9 @@ async fn write_part() {
 /// The process, if it is there.
 pub(crate) fn process() -> Option<String> {
     let pid = fs::read_to_string(work().join("pids").join(PART)).ok()?.trim().to_owned();
-    let arguments = fs::read_to_string(format!("/proc/{pid}/cmdline")).ok()?;
-    arguments.contains("mirrorgate").then_some(pid)
+    // Ended and not yet reaped is ended. Its command line says nothing yet while it is being started.
+    let state = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    (!state.rsplit(')').next()?.starts_with(" Z")).then_some(pid)
 }
 
 fn running() -> bool {
