@@ -99,7 +99,7 @@ pub fn decide(mode: Mode, pod: &Pod<'_>, change: Change<'_>, plan: &Plan<'_, '_>
         Mode::Enforce => {}
         Mode::Audit => decision.warnings = audit_warnings(plan, &decision),
     }
-    decision.audit_annotations = audit_annotations(pod, plan, &decision);
+    decision.audit_annotations = audit_annotations(pod, change, plan, &decision);
     decision
 }
 
@@ -169,8 +169,14 @@ fn within_the_limit(mut warnings: Vec<String>, unsaid: usize) -> Vec<String> {
     warnings
 }
 
-/// In a repeated call the keys end in `-again`, since the API server keeps the first value of a key (A5).
-fn audit_annotations(pod: &Pod<'_>, plan: &Plan<'_, '_>, decision: &Decision) -> Vec<(Cow<'static, str>, String)> {
+/// In a repeated call the keys end in `-again`, since the API server keeps the first value of a key (A5). It is one when
+/// our annotation is there and is not the stored pod's: that one tells of an earlier request.
+fn audit_annotations(
+    pod: &Pod<'_>,
+    change: Change<'_>,
+    plan: &Plan<'_, '_>,
+    decision: &Decision,
+) -> Vec<(Cow<'static, str>, String)> {
     #[derive(Serialize)]
     struct Rewrite<'a> {
         field: String,
@@ -179,7 +185,11 @@ fn audit_annotations(pod: &Pod<'_>, plan: &Plan<'_, '_>, decision: &Decision) ->
         mirror: &'a str,
     }
 
-    let repeated = pod.original_images().is_some();
+    let stored = match change {
+        Change::Create => None,
+        Change::Update { old } | Change::EphemeralContainers { old } => old.original_images(),
+    };
+    let repeated = pod.original_images().is_some_and(|ours| stored != Some(ours));
     let key =
         |key: &'static str| -> Cow<'static, str> { if repeated { format!("{key}-again").into() } else { key.into() } };
     let mut annotations = vec![(key("decision"), if decision.would_allow { "allow" } else { "deny" }.to_owned())];

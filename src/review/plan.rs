@@ -112,10 +112,9 @@ pub fn plan<'p, 'a>(policy: &'p Policy, pod: &'a Pod<'a>, change: Change<'_>) ->
         Change::Update { old } | Change::EphemeralContainers { old } => old.images_by_name(),
     };
     let ignored_owner = pod.owners().any(|owner| policy.ignores_owner(owner.api_version(), owner.kind()));
-    let images = pod
-        .images()
-        .filter(|image| is_open_to(change, &stored, image))
-        .map(|NamedImage { field, name, image, never_pulled }| {
+    let mut images = Vec::with_capacity(pod.images().count());
+    images.extend(pod.images().filter(|image| is_open_to(change, &stored, image)).map(
+        |NamedImage { field, name, image, never_pulled }| {
             let mut outcome = plan_image(policy, image);
             if let Outcome::Rewritten { .. } | Outcome::Unmirrorable { .. } = outcome {
                 if never_pulled {
@@ -125,8 +124,8 @@ pub fn plan<'p, 'a>(policy: &'p Policy, pod: &'a Pod<'a>, change: Change<'_>) ->
                 }
             }
             PlannedImage { field, name, image, outcome }
-        })
-        .collect();
+        },
+    ));
     Plan { images }
 }
 

@@ -380,8 +380,19 @@ pub fn answer(uid: &str, decision: &Decision) -> Result<Vec<u8>, serde_json::Err
                 .collect(),
         },
     });
-    let patch = if patch.is_empty() { None } else { Some(STANDARD.encode(serde_json::to_vec(patch)?)) };
-    serde_json::to_vec(&ReviewAnswer {
+    // Room for all of it at once: a vector that grows copies what it holds.
+    const ROOM_PER_OPERATION: usize = 256;
+    let room = patch.operations().len() * ROOM_PER_OPERATION;
+    let patch = if patch.is_empty() {
+        None
+    } else {
+        let mut operations = Vec::with_capacity(room);
+        serde_json::to_writer(&mut operations, patch)?;
+        Some(STANDARD.encode(operations))
+    };
+    let said: usize = audit_annotations.iter().map(|(_, value)| value.len()).sum();
+    let mut answer = Vec::with_capacity(512 + patch.as_ref().map_or(0, String::len) + 2 * said);
+    let review = ReviewAnswer {
         api_version: API_VERSION,
         kind: KIND,
         response: Response {
@@ -393,5 +404,7 @@ pub fn answer(uid: &str, decision: &Decision) -> Result<Vec<u8>, serde_json::Err
             warnings,
             audit_annotations: AuditAnnotations(audit_annotations),
         },
-    })
+    };
+    serde_json::to_writer(&mut answer, &review)?;
+    Ok(answer)
 }

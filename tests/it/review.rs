@@ -274,11 +274,13 @@ fn m12_on_update_the_entry_tells_of_the_image_that_this_update_brings() {
     };
     let old = annotated(AT_MIRROR, "nginx:1.27");
     let new = annotated("nginx:1.28", "nginx:1.27");
-    let after = patched(&new, &answer(Mode::Enforce, &review("UPDATE", "", &new, &old)));
-    assert_eq!(original_images(&after), json!({"web": "nginx:1.28"}));
+    let response = answer(Mode::Enforce, &review("UPDATE", "", &new, &old));
+    assert_eq!(original_images(&patched(&new, &response)), json!({"web": "nginx:1.28"}));
+    assert_eq!(response["auditAnnotations"]["decision"], "allow", "A5: the annotation is of an earlier request");
     let again = annotated("nginx:1.29", "nginx:1.28");
-    let after = patched(&again, &answer(Mode::Enforce, &review("UPDATE", "", &again, &old)));
-    assert_eq!(original_images(&after), json!({"web": "nginx:1.28"}), "a repeated call within the same update");
+    let response = answer(Mode::Enforce, &review("UPDATE", "", &again, &old));
+    assert_eq!(original_images(&patched(&again, &response)), json!({"web": "nginx:1.28"}), "a repeated call");
+    assert_eq!(response["auditAnnotations"]["decision-again"], "allow", "A5: a repeated call");
 }
 
 #[test]
