@@ -31,6 +31,11 @@ pub const POLICY_KEY: &str = "policy.yaml";
 const PART: &str = "policy";
 const RESOURCE: &str = "configmaps";
 
+/// What `/readyz` remarks on: the newest document, and whether we would see a newer one. Either can be mended while the
+/// other is not.
+const DOCUMENT: &str = "document";
+const WATCH: &str = "watch";
+
 /// An outage shorter than this gets no Event when it is over: API servers close watches now and then.
 const OUTAGE_WORTH_AN_EVENT: Duration = Duration::from_secs(5);
 
@@ -102,20 +107,23 @@ impl PolicyWatch {
             match event {
                 Ok(watcher::Event::Init) => listed = None,
                 Ok(watcher::Event::InitApply(config_map)) => listed = Some(config_map),
-                Ok(watcher::Event::InitDone) => {
-                    self.metrics.watch_up(RESOURCE, true);
-                    self.readiness.remark(PART, None);
-                    match listed.take() {
-                        Some(config_map) => self.apply(&config_map).await,
-                        None => self.absent().await,
-                    }
-                }
+                Ok(watcher::Event::InitDone) => self.listed(listed.take()).await,
                 Ok(watcher::Event::Apply(config_map)) => self.apply(&config_map).await,
                 Ok(watcher::Event::Delete(_)) => self.absent().await,
                 Err(fault) => return self.explained(&fault),
             }
         }
         "the watch ended".to_owned()
+    }
+
+    /// The watch is up, and this is what is there.
+    async fn listed(&mut self, config_map: Option<ConfigMap>) {
+        self.metrics.watch_up(RESOURCE, true);
+        self.readiness.remark(PART, WATCH, None);
+        match config_map {
+            Some(config_map) => self.apply(&config_map).await,
+            None => self.absent().await,
+        }
     }
 
     /// A fault in the words of whoever must mend it: a missing permission is named.
@@ -141,10 +149,7 @@ impl PolicyWatch {
         self.metrics.watch_up(RESOURCE, false);
         let kept = if self.has_policy() { "; the last good policy stays in force" } else { "" };
         warn!(error = fault, "the policy ConfigMap cannot be watched{kept}");
-        self.readiness.remark(PART, Some(format!("the ConfigMap cannot be watched: {fault}{kept}")));
-        if !self.has_policy() {
-            self.readiness.set(PART, Err(format!("the ConfigMap cannot be watched: {fault}")));
-        }
+        self.readiness.remark(PART, WATCH, Some(format!("the ConfigMap cannot be watched: {fault}{kept}")));
     }
 
     async fn until_the_api_server_answers(&self) {
@@ -188,7 +193,7 @@ impl PolicyWatch {
                 self.sender.send_replace(Some(Arc::new(loaded)));
                 self.metrics.policy_loaded(generation, &sha256);
                 self.readiness.set(PART, Ok(()));
-                self.readiness.remark(PART, None);
+                self.readiness.remark(PART, DOCUMENT, None);
                 info!(generation, sha256, mirrors, "policy in force");
                 for warning in &compiled.warnings {
                     warn!(fault = %warning, "policy");
@@ -220,7 +225,7 @@ impl PolicyWatch {
     async fn refuse(&self, config_map: Option<&ConfigMap>, reason: &str, faults: usize, note: String) {
         self.metrics.policy_errors(faults);
         let note = if self.has_policy() {
-            self.readiness.remark(PART, Some(format!("the last good policy stays in force: {note}")));
+            self.readiness.remark(PART, DOCUMENT, Some(format!("the last good policy stays in force: {note}")));
             format!("The last good policy stays in force. {note}")
         } else {
             self.readiness.set(PART, Err(note.clone()));
@@ -246,5 +251,67 @@ impl PolicyWatch {
             },
             |config_map| config_map.object_ref(&()),
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BROKEN: &str = "kind: Policy\nregistryMirrors: 5\n";
+    const GOOD: &str = "apiVersion: mirrorgate.dev/v1alpha1\nkind: Policy\n";
+
+    /// A watch whose Events reach nobody.
+    fn watch() -> (PolicyWatch, Arc<Readiness>) {
+        // Fails in all but the first call.
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let nowhere = kube::Config::new("http://127.0.0.1:9".parse().unwrap());
+        let client = Client::try_from(nowhere).unwrap();
+        let readiness = Arc::new(Readiness::new(&[PART]));
+        let (sender, _) = watch::channel(None);
+        let metrics = Arc::new(Metrics::new());
+        (PolicyWatch::new(client, "ns", "test".to_owned(), sender, metrics, Arc::clone(&readiness)), readiness)
+    }
+
+    #[expect(clippy::unnecessary_wraps, reason = "as the watch lists it")]
+    fn config_map(source: &str) -> Option<ConfigMap> {
+        let data = [(POLICY_KEY.to_owned(), source.to_owned())].into();
+        Some(ConfigMap { data: Some(data), ..ConfigMap::default() })
+    }
+
+    /// Trap 28: what is wrong with the newest document is said until it is mended, whatever the watch does.
+    #[tokio::test]
+    async fn trap_28_a_watch_that_comes_back_leaves_the_fault_of_the_document_said() {
+        for (newest, words) in [(config_map(BROKEN), "stays in force: "), (None, "There is no ConfigMap")] {
+            let (mut watch, readiness) = watch();
+            watch.listed(config_map(GOOD)).await;
+            assert_eq!(readiness.report(), "[+] policy\nready\n");
+            watch.listed(newest.clone()).await;
+            let report = readiness.report();
+            assert!(report.starts_with("[+] policy (the last good policy") && report.contains(words), "{report}");
+            watch.down("refused");
+            let down = readiness.report();
+            assert!(down.contains(words) && down.contains("cannot be watched: refused"), "{down}");
+            watch.listed(newest).await;
+            assert_eq!(readiness.report(), report);
+            watch.listed(config_map(GOOD)).await;
+            assert_eq!(readiness.report(), "[+] policy\nready\n");
+        }
+    }
+
+    #[tokio::test]
+    async fn trap_28_before_a_first_policy_the_fault_of_the_watch_ends_with_it() {
+        let (mut watch, readiness) = watch();
+        watch.down("refused");
+        assert_eq!(
+            readiness.report(),
+            "[-] policy: not there yet (the ConfigMap cannot be watched: refused)\nnot ready\n"
+        );
+        watch.listed(None).await;
+        let report = readiness.report();
+        assert!(report.starts_with("[-] policy: There is no ConfigMap mirrorgate-policy in ns.\n"), "{report}");
+        watch.down("refused");
+        watch.listed(None).await;
+        assert_eq!(readiness.report(), report);
     }
 }

@@ -13,6 +13,9 @@ use crate::telemetry::{Metrics, Readiness};
 
 /// The part of [`Readiness`] that this module sets.
 pub(super) const READINESS: &str = "policy";
+/// What `/readyz` remarks on: the newest document, and the file that holds it.
+const DOCUMENT: &str = "document";
+const FILE: &str = "file";
 
 /// The file is looked at this often. A change counts once it was seen twice: an editor may be in the midst of writing,
 /// and half a policy can be a valid one.
@@ -68,21 +71,21 @@ impl PolicyFile {
                 }
                 Err(error) => {
                     away = true;
-                    self.say_kept(&format!("the file cannot be read: {error}"));
+                    self.say_kept(FILE, &format!("the file cannot be read: {error}"));
                     continue;
                 }
             };
             if std::mem::take(&mut away) {
                 tracing::info!(file = %self.path.display(), "the policy file can be read again");
-                self.readiness.remark(READINESS, None);
-                // A file that was put back as it was is judged again, so that its faults are said again.
+                // What was said of the document holds on where the file was put back as it was.
+                self.readiness.remark(READINESS, FILE, None);
             }
             if self.judged.as_ref() == Some(&content) {
                 seen = None;
             } else if seen.as_ref() == Some(&content) {
                 seen = None;
                 if let Err(faults) = self.judge(content) {
-                    self.say_kept(&format!("the file has {} faults", faults.0.len()));
+                    self.say_kept(DOCUMENT, &format!("the file has {} faults", faults.0.len()));
                 }
             } else {
                 seen = Some(content);
@@ -101,7 +104,7 @@ impl PolicyFile {
                 let loaded = LoadedPolicy::new(compiled.policy, &source, generation);
                 self.metrics.policy_loaded(generation, &loaded.sha256);
                 self.readiness.set(READINESS, Ok(()));
-                self.readiness.remark(READINESS, None);
+                self.readiness.remark(READINESS, DOCUMENT, None);
                 for warning in &compiled.warnings {
                     tracing::warn!("{file}: {warning}");
                 }
@@ -119,8 +122,8 @@ impl PolicyFile {
         }
     }
 
-    fn say_kept(&self, why: &str) {
+    fn say_kept(&self, about: &'static str, why: &str) {
         tracing::warn!(file = %self.path.display(), "{why}; the last good policy stays in force");
-        self.readiness.remark(READINESS, Some(format!("the last good one: {why}")));
+        self.readiness.remark(READINESS, about, Some(format!("the last good one: {why}")));
     }
 }

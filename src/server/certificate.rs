@@ -26,6 +26,8 @@ use crate::telemetry::{Metrics, Readiness};
 
 /// The part of [`Readiness`] that this module sets.
 pub const READINESS: &str = "certificate";
+/// What `/readyz` remarks on.
+const NEWEST: &str = "newest";
 
 /// A mounted Secret is swapped by symlink, which a watch of the file sees once at most (trap 21): its content is
 /// looked at this often instead.
@@ -171,12 +173,12 @@ impl Certificate {
                 Ok(None) => {}
                 Ok(Some(pair)) => {
                     report(&self.certificate, &pair, &metrics);
-                    readiness.remark(READINESS, None);
+                    readiness.remark(READINESS, NEWEST, None);
                     self.in_force.send_replace(Arc::new(pair.key));
                 }
                 Err(error) => {
                     tracing::warn!(error = %error, "the new serving certificate cannot be used; the last one stays");
-                    readiness.remark(READINESS, Some(format!("the last good one; the new one: {error}")));
+                    readiness.remark(READINESS, NEWEST, Some(format!("the last good one; the new one: {error}")));
                 }
             }
         }

@@ -2,10 +2,11 @@
 //! and read by `/readyz`.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::fmt::Write;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// The parts that must be there before the first call, and a remark on each.
+/// The parts that must be there before the first call, and remarks on each.
 #[derive(Debug)]
 pub struct Readiness {
     parts: Mutex<BTreeMap<&'static str, Part>>,
@@ -15,30 +16,37 @@ pub struct Readiness {
 struct Part {
     /// `Err` says what is missing.
     state: Result<(), String>,
-    /// Shown beside the state, without failing it: "the API server is away since ...".
-    remark: Option<String>,
+    /// Shown beside the state, without failing it; by what they are about, as each comes and goes without the others.
+    remarks: BTreeMap<&'static str, String>,
 }
 
 impl Readiness {
     /// Not ready until each of `parts` was set.
     #[must_use]
     pub fn new(parts: &[&'static str]) -> Readiness {
-        let part = |name: &&'static str| (*name, Part { state: Err("not there yet".to_owned()), remark: None });
+        let part =
+            |name: &&'static str| (*name, Part { state: Err("not there yet".to_owned()), remarks: BTreeMap::new() });
         Readiness { parts: Mutex::new(parts.iter().map(part).collect()) }
     }
 
-    /// `part` is there, or is missing for the reason given. A part that was not listed joins the list.
+    /// `part` is there, or is missing for the reason given; remarks on it stay. A part that was not listed joins the list.
     pub fn set(&self, part: &'static str, state: Result<(), String>) {
-        let remark = |parts: &mut BTreeMap<_, Part>| parts.remove(part).and_then(|part| part.remark);
-        let mut parts = self.parts();
-        let remark = remark(&mut parts);
-        parts.insert(part, Part { state, remark });
+        match self.parts().entry(part) {
+            Entry::Occupied(mut part) => part.get_mut().state = state,
+            Entry::Vacant(part) => {
+                part.insert(Part { state, remarks: BTreeMap::new() });
+            }
+        }
     }
 
-    /// Says something of `part` that does not make it less ready, or takes that back.
-    pub fn remark(&self, part: &'static str, remark: Option<String>) {
+    /// Says something of `part` that does not make it less ready, or takes back what was said of the same thing
+    /// (`about`). What was said of other things stays.
+    pub fn remark(&self, part: &'static str, about: &'static str, remark: Option<String>) {
         if let Some(part) = self.parts().get_mut(part) {
-            part.remark = remark;
+            match remark {
+                Some(remark) => part.remarks.insert(about, remark),
+                None => part.remarks.remove(about),
+            };
         }
     }
 
@@ -48,17 +56,20 @@ impl Readiness {
         self.parts().values().all(|part| part.state.is_ok())
     }
 
-    /// One line a part: `[+] policy` or `[-] policy: what is missing`, and the verdict last.
+    /// One line a part: `[+] policy (a remark)` or `[-] policy: what is missing`, and the verdict last.
     #[must_use]
     pub fn report(&self) -> String {
         let mut text = String::new();
         for (name, part) in self.parts().iter() {
-            let remark = part.remark.as_ref().map(|remark| format!(" ({remark})")).unwrap_or_default();
             // Writing to a `String` does not fail.
             let _ = match &part.state {
-                Ok(()) => writeln!(text, "[+] {name}{remark}"),
-                Err(missing) => writeln!(text, "[-] {name}: {missing}{remark}"),
+                Ok(()) => write!(text, "[+] {name}"),
+                Err(missing) => write!(text, "[-] {name}: {missing}"),
             };
+            for remark in part.remarks.values() {
+                let _ = write!(text, " ({remark})");
+            }
+            text.push('\n');
         }
         text.push_str(if self.is_ready() { "ready\n" } else { "not ready\n" });
         text
@@ -83,8 +94,19 @@ mod tests {
         readiness.set("policy", Err("line 3: no such key".to_owned()));
         assert_eq!(readiness.report(), "[+] certificate\n[-] policy: line 3: no such key\nnot ready\n");
         readiness.set("policy", Ok(()));
-        readiness.remark("policy", Some("the API server is away".to_owned()));
+        readiness.remark("policy", "watch", Some("the API server is away".to_owned()));
         assert!(readiness.is_ready());
         assert_eq!(readiness.report(), "[+] certificate\n[+] policy (the API server is away)\nready\n");
+    }
+
+    #[test]
+    fn a_remark_on_one_thing_outlives_that_on_another() {
+        let readiness = Readiness::new(&["policy"]);
+        readiness.remark("policy", "document", Some("the newest is broken".to_owned()));
+        readiness.remark("policy", "watch", Some("the API server is away".to_owned()));
+        readiness.set("policy", Ok(()));
+        assert_eq!(readiness.report(), "[+] policy (the newest is broken) (the API server is away)\nready\n");
+        readiness.remark("policy", "watch", None);
+        assert_eq!(readiness.report(), "[+] policy (the newest is broken)\nready\n");
     }
 }

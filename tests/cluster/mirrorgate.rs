@@ -105,6 +105,11 @@ pub(crate) async fn ready() -> Result<(), String> {
     if status == 200 { Ok(()) } else { Err(body) }
 }
 
+/// The text of `/readyz`, ready or not; empty without an answer.
+pub(crate) async fn readiness() -> String {
+    get("/readyz").await.map(|(_, body)| body).unwrap_or_default()
+}
+
 async fn get(path: &str) -> Result<(u16, String), String> {
     let exchange = async {
         let mut stream = TcpStream::connect((our_address().as_str(), 8080)).await?;

@@ -6,7 +6,9 @@ use kube::api::{DeleteParams, Patch, PatchParams};
 use serde_json::json;
 
 use crate::lab::{Lab, client, kubectl, kubectl_with, part, until};
-use crate::mirrorgate::{self, NAMESPACE, PART, POLICY, edit_policy, metric, policy_with_mirror, ready, sha256};
+use crate::mirrorgate::{
+    self, NAMESPACE, PART, POLICY, edit_policy, metric, policy_with_mirror, readiness, ready, sha256,
+};
 use crate::pods::{MIRROR, images, named_pod, pod, restrict};
 
 #[tokio::test]
@@ -87,6 +89,9 @@ async fn after_a_restart_of_the_api_server_the_policy_is_watched_again() {
     let lab = Lab::alone().await;
     let namespace = lab.namespace(Some("enforce")).await;
     let process = mirrorgate::process().unwrap();
+    edit_policy(&Api::namespaced(lab.client.clone(), NAMESPACE), "kind: Policy\nregistryMirrors: 5\n").await.unwrap();
+    let broken = "[+] policy (the last good policy stays in force: ";
+    until("the broken edit to be seen", 5, async || readiness().await.contains(broken).then_some(())).await;
 
     part("stop", "apiserver", "KILL");
     until("the watch to be seen down", 30, async || {
@@ -96,6 +101,9 @@ async fn after_a_restart_of_the_api_server_the_policy_is_watched_again() {
     assert!(ready().await.is_ok(), "the last policy stays in force");
     part("start", "apiserver", "TERM");
     until("the API server", 90, async || kubectl(&["get", "--raw", "/readyz"]).ok.then_some(())).await;
+    until("the watch", 15, async || (metric("mirrorgate_watch_up", "configmaps").await == 1.0).then_some(())).await;
+    let report = readiness().await;
+    assert!(report.contains(broken) && !report.contains("cannot be watched"), "{report}");
 
     let client = client().await;
     let policy = policy_with_mirror("after-the-restart.test");

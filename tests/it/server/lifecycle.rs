@@ -68,6 +68,15 @@ async fn trap_28_an_edit_is_taken_up_and_a_broken_one_leaves_the_last_good_polic
     .await;
     assert!(mirror().await.contains("two.corp"));
 
+    // Put back as it was: it can be read, and is as broken as before.
+    std::fs::write(server.policy_file(), "registryMirrors: 5\n").unwrap();
+    let report = within(Duration::from_secs(5), "its return is said", async || {
+        let report = get(server.http, "/readyz").await.1;
+        (!report.contains("cannot be read")).then_some(report)
+    })
+    .await;
+    assert!(report.contains("[+] policy (the last good one: the file has"), "{report}");
+
     std::fs::write(server.policy_file(), policy("three.corp")).unwrap();
     within(Duration::from_secs(5), "the mended file is in force", async || {
         mirror().await.contains("three.corp").then_some(())
