@@ -22,7 +22,7 @@ pub(super) struct Spanned<T> {
 /// A list of texts; entries that were unreadable keep their place.
 pub(super) type Texts = Spanned<Vec<Option<Spanned<String>>>>;
 
-/// mirrorgate's policy: which images come from which mirror.
+/// mirrorgate's policy: which images come from which mirror, and which pull secrets go with them.
 #[derive(Debug, Default, JsonSchema)]
 #[schemars(title = "mirrorgate policy", rename = "Policy", rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct Document {
@@ -36,6 +36,15 @@ pub(super) struct Document {
     /// the image is taken.
     #[schemars(default, with = "Vec<RegistryMirror>")]
     pub(super) registry_mirrors: Option<Spanned<Vec<RegistryMirror>>>,
+    /// Which secrets go with which registries, in which namespaces. Every entry that applies adds its secrets: first
+    /// those of the mirrors' own `pullSecrets`, in the order of the mirrors, then those of these entries, in their
+    /// order; each secret once. It is always the secret of this name in the pod's namespace.
+    #[schemars(default, with = "Vec<PullSecret>")]
+    pub(super) pull_secrets: Option<Spanned<Vec<PullSecret>>>,
+    /// What is done where a secret is missing, or does not cover the registry. It always shows in a warning, the log
+    /// and a metric.
+    #[schemars(default, with = "OnMissingPullSecret", extend("default" = "warn"))]
+    pub(super) on_missing_pull_secret: Option<Spanned<OnMissingPullSecret>>,
     /// What is left alone.
     #[schemars(default, with = "Ignore")]
     pub(super) ignore: Option<Ignore>,
@@ -74,6 +83,10 @@ pub(super) struct RegistryMirror {
     /// Whether the endpoint is `http://`, without TLS: whoever is on the way can change what is pulled.
     #[schemars(rename = "plainHTTP", default, with = "bool", extend("default" = false))]
     pub(super) plain_http: Option<Spanned<bool>>,
+    /// The names of the secrets that go with this endpoint, in all namespaces: short for entries of the document's
+    /// `pullSecrets` with this registry. `{namespace}` may stand in them.
+    #[schemars(default, with = "Vec<String>", length(min = 1))]
+    pub(super) pull_secrets: Option<Texts>,
 }
 
 /// Globs over repositories: `*` stays within one component, `**` crosses.
@@ -99,6 +112,51 @@ pub(super) enum PullFromMirror {
     DigestOnly,
     /// Those without a digest.
     TagOnly,
+}
+
+/// A secret that goes with registries: either `name` or `discover` says which.
+#[derive(Debug, Default, JsonSchema)]
+#[schemars(
+    rename_all = "camelCase",
+    deny_unknown_fields,
+    extend("oneOf" = [
+        {"required": ["name", "registries"], "properties": {"discover": false}},
+        {"required": ["discover"], "properties": {"name": false}},
+    ])
+)]
+pub(super) struct PullSecret {
+    /// Where the entry begins.
+    #[schemars(skip)]
+    pub(super) place: Option<Span>,
+    /// The name of the secret, a DNS name in lower case of at most 253 characters. `{namespace}` in it stands for the
+    /// pod's namespace; mirrorgate then has to watch the docker-config secrets of every namespace.
+    #[schemars(default, with = "String", regex(pattern = r"^([a-z0-9]|\{namespace\})([a-z0-9.-]|\{namespace\})*$"))]
+    pub(super) name: Option<Spanned<String>>,
+    /// Instead of a name: every docker-config secret of the namespace that covers the registry. mirrorgate then has to
+    /// watch the docker-config secrets of every namespace.
+    #[schemars(default, with = "bool", extend("const" = true))]
+    pub(super) discover: Option<Spanned<bool>>,
+    /// The registries that it goes with, as in `hosts`: those that are really pulled from, so a mirror's endpoint
+    /// rather than the host that it serves. One pattern that matches is enough; a better one of another entry takes
+    /// nothing away. Needed beside `name`; by default every registry beside `discover`.
+    #[schemars(default, with = "Vec<String>", length(min = 1))]
+    pub(super) registries: Option<Texts>,
+    /// The namespaces whose pods get it: names or globs, `*` for any letters; all namespaces by default.
+    #[schemars(default, with = "Vec<String>", length(min = 1))]
+    pub(super) namespaces: Option<Texts>,
+}
+
+/// What is done where a pull secret is missing, or does not cover the registry.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, JsonSchema)]
+#[schemars(rename_all = "kebab-case")]
+pub enum OnMissingPullSecret {
+    /// It is added all the same, with a warning: it may be created before the image is pulled.
+    #[default]
+    Warn,
+    /// It is left out, with a warning.
+    Skip,
+    /// The pod is denied.
+    Deny,
 }
 
 /// What is left alone.
@@ -139,7 +197,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::super::Policy;
-    use super::super::read::{KEYS, PULL_FROM_MIRROR};
+    use super::super::read::{KEYS, ON_MISSING_PULL_SECRET, PULL_FROM_MIRROR};
 
     /// The keys that the schema gives the mapping of this name, and those of them that must be there.
     fn keys(name: &str) -> (BTreeSet<String>, BTreeSet<String>) {
@@ -172,7 +230,7 @@ mod tests {
             let missing = missing.filter_map(|fault| fault.message.split('`').nth(1).map(str::to_owned)).collect();
             assert_eq!(keys(name).1, missing, "{name}");
         }
-        for name in ["Repositories", "Ignore"] {
+        for name in ["Repositories", "PullSecret", "Ignore"] {
             assert!(keys(name).1.is_empty(), "{name}");
         }
     }
@@ -180,8 +238,11 @@ mod tests {
     #[test]
     fn the_schema_and_the_reader_know_the_same_values() {
         let schema = Policy::schema();
-        let values = schema["$defs"]["PullFromMirror"]["oneOf"].as_array().unwrap();
-        let values: Vec<&str> = values.iter().map(|value| value["const"].as_str().unwrap()).collect();
-        assert_eq!(values, PULL_FROM_MIRROR.map(|(name, _)| name));
+        let values = |name: &str| {
+            let values = schema["$defs"][name]["oneOf"].as_array().unwrap();
+            values.iter().map(|value| value["const"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+        };
+        assert_eq!(values("PullFromMirror"), PULL_FROM_MIRROR.map(|(name, _)| name));
+        assert_eq!(values("OnMissingPullSecret"), ON_MISSING_PULL_SECRET.map(|(name, _)| name));
     }
 }

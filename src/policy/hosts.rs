@@ -27,6 +27,11 @@ enum Shape<'a> {
 }
 
 impl HostPattern {
+    /// `*`.
+    pub(super) fn any() -> HostPattern {
+        HostPattern { text: "*".to_owned() }
+    }
+
     /// Reads a pattern.
     pub fn parse(text: &str) -> Result<HostPattern, InvalidPattern> {
         let fault = |kind| InvalidPattern { text: quoted(text), kind };
@@ -84,6 +89,13 @@ impl HostPattern {
             Some("") => Shape::Any,
             Some(suffix) => Shape::Suffix(suffix.strip_prefix('.').unwrap_or(suffix)),
         }
+    }
+}
+
+/// The pattern that matches this registry and no other.
+impl From<&Registry> for HostPattern {
+    fn from(registry: &Registry) -> Self {
+        Self { text: registry.as_str().to_owned() }
     }
 }
 
@@ -216,18 +228,24 @@ impl<T: Default> HostIndex<T> {
 impl<T> HostIndex<T> {
     /// The best pattern for `host`, which must be in lower case, and its value. Allocates nothing.
     pub(super) fn best(&self, host: &str) -> Option<(&HostPattern, &T)> {
-        let at = self.exact.get(host).copied().or_else(|| self.longest_suffix(host)).or(self.any)?;
+        let at = self.exact.get(host).copied().or_else(|| self.suffixes_of(host).next()).or(self.any)?;
         let (pattern, value) = &self.entries[at];
         Some((pattern, value))
     }
 
-    /// Takes labels off the front one by one. Keys hold their port, so that ports are compared with the rest.
-    fn longest_suffix(&self, host: &str) -> Option<usize> {
-        if self.suffixes.is_empty() || host.starts_with('[') {
-            return None;
-        }
-        let dots = host.bytes().enumerate().filter(|&(_, byte)| byte == b'.');
-        dots.filter_map(|(dot, _)| self.suffixes.get(&host[dot + 1..])).copied().next()
+    /// The values of all patterns that match `host`, which must be in lower case; the best pattern's first. Allocates
+    /// nothing.
+    pub(super) fn matching(&self, host: &str) -> impl Iterator<Item = &T> {
+        let exact = self.exact.get(host).copied().into_iter();
+        exact.chain(self.suffixes_of(host)).chain(self.any).map(|at| &self.entries[at].1)
+    }
+
+    /// The longest first: takes labels off the front one by one. Keys hold their port, so that ports are compared with
+    /// the rest.
+    fn suffixes_of(&self, host: &str) -> impl Iterator<Item = usize> {
+        let end = if self.suffixes.is_empty() || host.starts_with('[') { 0 } else { host.len() };
+        let dots = host[..end].bytes().enumerate().filter(|&(_, byte)| byte == b'.');
+        dots.filter_map(|(dot, _)| self.suffixes.get(&host[dot + 1..])).copied()
     }
 }
 

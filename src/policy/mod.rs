@@ -2,8 +2,9 @@
 //!
 //! [`Policy::read`] takes the text of a document and gives a [`Policy`], or every fault of it at once, each with its
 //! place and the way to mend it. [`Policy::route`] then says which rule an image meets, and [`Mirror::rewrite`] what it
-//! becomes. Deciding costs the same with ten hosts and with ten thousand: exact hosts are in a hash map, suffixes are
-//! looked up label by label, globs are compiled once.
+//! becomes, and [`Policy::pull_secrets`] which secrets go with the registry that it is pulled from. Deciding costs the
+//! same with ten hosts and with ten thousand: exact hosts are in a hash map, suffixes are looked up label by label, globs
+//! are compiled once.
 //!
 //! Not here: the pod, and what is done to it (`review`); where the document comes from (`cluster`, `serve`).
 
@@ -17,13 +18,17 @@ mod globs;
 mod hosts;
 mod loaded;
 mod mirror;
+mod namespaces;
+mod pull_secrets;
 mod read;
 mod template;
 
+pub use document::OnMissingPullSecret;
 pub use fault::{Fault, Faults, Related, Severity};
 pub use hosts::{HostPattern, InvalidPattern};
 pub use loaded::LoadedPolicy;
 pub use mirror::{InvalidResult, Mirror};
+pub use pull_secrets::{InvalidSecretName, PullSecretRule, PullSecretSource, SecretName};
 
 use crate::image::Reference;
 use crate::yaml::{self, Limits, Span, Value};
@@ -41,6 +46,8 @@ pub struct Policy {
     sources: hosts::HostIndex<Vec<usize>>,
     /// From each endpoint's registry to the place of its first mirror.
     endpoints: HashMap<String, usize>,
+    pull_secrets: pull_secrets::PullSecretRules,
+    on_missing_pull_secret: OnMissingPullSecret,
     ignored: Ignored,
 }
 
@@ -205,9 +212,39 @@ impl Policy {
         self.mirrors.iter()
     }
 
-    /// A policy without mirrors.
-    fn of_ignored(ignored: Ignored) -> Policy {
-        Policy { mirrors: Vec::new(), sources: hosts::HostIndex::default(), endpoints: HashMap::new(), ignored }
+    /// The rules for the pull secrets of a pod of `namespace` that pulls from `registry`, in canonical form (S1): those
+    /// of the mirrors in their order, then those of `pullSecrets` in theirs (S2). What several of them name is there
+    /// once.
+    ///
+    /// An entry applies if any of its patterns matches: unlike for mirrors (M2), a better pattern of another takes
+    /// nothing away, since a pod may carry several secrets for one registry. The cost grows with the rules that apply,
+    /// and not with those of other registries or namespaces.
+    pub fn pull_secrets<'p>(
+        &'p self,
+        registry: &str,
+        namespace: &str,
+    ) -> impl Iterator<Item = &'p PullSecretRule> + use<'p> {
+        self.pull_secrets.matching(registry, namespace)
+    }
+
+    /// Whether there are rules for pull secrets at all.
+    pub fn has_pull_secrets(&self) -> bool {
+        !self.pull_secrets.is_empty()
+    }
+
+    /// The names of pull secrets that are the same in every namespace, sorted, each once (S5).
+    pub fn secret_names(&self) -> impl Iterator<Item = &str> {
+        self.pull_secrets.names()
+    }
+
+    /// Whether there are secrets whose names the policy does not fix: `discover: true`, or `{namespace}` in a name (S5).
+    pub fn needs_all_docker_configs(&self) -> bool {
+        self.pull_secrets.needs_all_docker_configs()
+    }
+
+    /// What is done where a pull secret is missing or does not cover the registry (S6).
+    pub fn on_missing_pull_secret(&self) -> OnMissingPullSecret {
+        self.on_missing_pull_secret
     }
 
     /// The JSON Schema of the document.

@@ -5,23 +5,35 @@
 
 use std::collections::HashMap;
 
-use super::document::{Document, Ignore, PullFromMirror, RegistryMirror, Repositories, Spanned, Texts};
+use super::document::{
+    Document, Ignore, OnMissingPullSecret, PullFromMirror, PullSecret, RegistryMirror, Repositories, Spanned, Texts,
+};
 use super::fault::{Collector, quoted};
 use crate::image::Escaped;
 use crate::yaml::{Entry, Node, Span, Value};
 
 /// The keys of each mapping of the document, by the name of its Rust type.
-pub(super) const KEYS: &[(&str, &[&str])] =
-    &[("Policy", ROOT), ("RegistryMirror", REGISTRY_MIRROR), ("Repositories", REPOSITORIES), ("Ignore", IGNORE)];
-const ROOT: &[&str] = &["apiVersion", "kind", "registryMirrors", "ignore"];
+pub(super) const KEYS: &[(&str, &[&str])] = &[
+    ("Policy", ROOT),
+    ("RegistryMirror", REGISTRY_MIRROR),
+    ("Repositories", REPOSITORIES),
+    ("PullSecret", PULL_SECRET),
+    ("Ignore", IGNORE),
+];
+const ROOT: &[&str] = &["apiVersion", "kind", "registryMirrors", "pullSecrets", "onMissingPullSecret", "ignore"];
 const REGISTRY_MIRROR: &[&str] =
-    &["name", "endpoint", "hosts", "repositories", "pathTemplate", "pullFromMirror", "plainHTTP"];
+    &["name", "endpoint", "hosts", "repositories", "pathTemplate", "pullFromMirror", "plainHTTP", "pullSecrets"];
+const PULL_SECRET: &[&str] = &["name", "discover", "registries", "namespaces"];
 const REPOSITORIES: &[&str] = &["include", "exclude"];
 const IGNORE: &[&str] = &["images", "registries", "ownerKinds"];
 
 /// The values of `pullFromMirror`.
 pub(super) const PULL_FROM_MIRROR: [(&str, PullFromMirror); 3] =
     [("all", PullFromMirror::All), ("digest-only", PullFromMirror::DigestOnly), ("tag-only", PullFromMirror::TagOnly)];
+
+/// The values of `onMissingPullSecret`.
+pub(super) const ON_MISSING_PULL_SECRET: [(&str, OnMissingPullSecret); 3] =
+    [("warn", OnMissingPullSecret::Warn), ("skip", OnMissingPullSecret::Skip), ("deny", OnMissingPullSecret::Deny)];
 
 /// Reads the document at `root`.
 pub(super) fn document(root: &Node, faults: &mut Collector<'_>) -> Document {
@@ -30,11 +42,12 @@ pub(super) fn document(root: &Node, faults: &mut Collector<'_>) -> Document {
     Document {
         api_version: reader.required(&fields, "apiVersion", Reader::text),
         kind: reader.required(&fields, "kind", Reader::text),
-        registry_mirrors: reader.optional(&fields, "registryMirrors", |reader, node, path| {
-            let items = reader.items(node, path)?;
-            let mirrors = items.iter().enumerate();
-            let value = mirrors.map(|(index, item)| reader.mirror(item, &format!("{path}[{index}]"))).collect();
-            Some(Spanned { value, span: place(node) })
+        registry_mirrors: reader
+            .optional(&fields, "registryMirrors", |reader, node, path| reader.entries(node, path, Reader::mirror)),
+        pull_secrets: reader
+            .optional(&fields, "pullSecrets", |reader, node, path| reader.entries(node, path, Reader::pull_secret)),
+        on_missing_pull_secret: reader.optional(&fields, "onMissingPullSecret", |reader, node, path| {
+            reader.choice(node, path, &ON_MISSING_PULL_SECRET)
         }),
         ignore: reader.optional(&fields, "ignore", Reader::ignore),
     }
@@ -52,6 +65,11 @@ impl<'n> Fields<'n> {
     /// The value of `key`: the last one, as everywhere.
     fn value(&self, key: &str) -> Option<&'n Node> {
         self.entries.iter().rev().find(|entry| entry.key == key).map(|entry| &entry.value)
+    }
+
+    /// Where `key` is written, if it is.
+    fn place_of(&self, key: &str) -> Option<Span> {
+        self.entries.iter().rev().find(|entry| entry.key == key).map(|entry| entry.key_span)
     }
 
     fn path_to(&self, key: &str) -> String {
@@ -87,9 +105,45 @@ impl Reader<'_, '_> {
                 })
             }),
             path_template: self.optional(&fields, "pathTemplate", Self::text),
-            pull_from_mirror: self.optional(&fields, "pullFromMirror", Self::pull_from_mirror),
+            pull_from_mirror: self
+                .optional(&fields, "pullFromMirror", |reader, node, path| reader.choice(node, path, &PULL_FROM_MIRROR)),
             plain_http: self.optional(&fields, "plainHTTP", Self::boolean),
+            pull_secrets: self.optional(&fields, "pullSecrets", Self::texts),
         }
+    }
+
+    fn pull_secret(&mut self, node: &Node, path: &str) -> PullSecret {
+        let Some(fields) = self.fields(node, path, PULL_SECRET) else { return PullSecret::default() };
+        let name = self.optional(&fields, "name", Self::text);
+        let mut discover = self.optional(&fields, "discover", Self::boolean);
+        match (fields.place_of("name"), fields.place_of("discover")) {
+            (Some(named), Some(discovered)) => {
+                discover = None;
+                let line = self.faults.line(named);
+                self.faults
+                    .error(
+                        fields.path_to("discover"),
+                        discovered,
+                        format!("the secret is named already, on line {line}: it is either named or discovered"),
+                    )
+                    .help("leave out `name` or `discover`")
+                    .related(named, "the name");
+            }
+            (None, None) => {
+                let message = "neither `name` nor `discover: true` says which secret is meant";
+                self.faults.error(path, fields.place, message).help(
+                    "write `name: NAME`, or `discover: true` for every docker-config secret of the namespace that \
+                     covers the registry",
+                );
+            }
+            _ => {}
+        }
+        let registries = match fields.value("name") {
+            Some(_) => self.required(&fields, "registries", Self::texts),
+            None => self.optional(&fields, "registries", Self::texts),
+        };
+        let namespaces = self.optional(&fields, "namespaces", Self::texts);
+        PullSecret { place: Some(fields.place), name, discover, registries, namespaces }
     }
 
     fn ignore(&mut self, node: &Node, path: &str) -> Option<Ignore> {
@@ -101,11 +155,12 @@ impl Reader<'_, '_> {
         })
     }
 
-    fn pull_from_mirror(&mut self, node: &Node, path: &str) -> Option<Spanned<PullFromMirror>> {
+    /// One of the values that a key knows.
+    fn choice<T: Copy>(&mut self, node: &Node, path: &str, values: &[(&str, T)]) -> Option<Spanned<T>> {
         let text = self.text(node, path)?;
-        let known = PULL_FROM_MIRROR.iter().find(|(name, _)| *name == text.value);
+        let known = values.iter().find(|(name, _)| *name == text.value);
         if known.is_none() {
-            let names: Vec<_> = PULL_FROM_MIRROR.iter().map(|(name, _)| *name).collect();
+            let names: Vec<_> = values.iter().map(|(name, _)| *name).collect();
             self.faults
                 .error(path, place(node), format!("{} is no value of this key", quoted(&text.value)))
                 .help(mend(&text.value, &names, "values"));
@@ -155,6 +210,10 @@ impl Reader<'_, '_> {
                 "kind" => format!("write `kind: {}`", super::document::KIND),
                 "endpoint" => "write the mirror's URL, such as `endpoint: https://harbor.corp:5000/proxy`".to_owned(),
                 "hosts" => "list the hosts whose images it serves, such as `hosts: [docker.io]`".to_owned(),
+                "registries" => {
+                    "list the registries that the secret goes with, such as `registries: [\"harbor.corp:5000\"]`"
+                        .to_owned()
+                }
                 _ => "write it; it is for metrics and messages".to_owned(),
             };
             self.faults.error(fields.path, fields.place, format!("the key `{key}` is missing")).help(help);
@@ -204,6 +263,18 @@ impl Reader<'_, '_> {
         Some(Spanned { value: value.collect(), span: place(node) })
     }
 
+    /// A list of mappings.
+    fn entries<T>(
+        &mut self,
+        node: &Node,
+        path: &str,
+        mut read: impl FnMut(&mut Self, &Node, &str) -> T,
+    ) -> Option<Spanned<Vec<T>>> {
+        let items = self.items(node, path)?.iter().enumerate();
+        let value = items.map(|(index, item)| read(self, item, &format!("{path}[{index}]"))).collect();
+        Some(Spanned { value, span: place(node) })
+    }
+
     fn items<'n>(&mut self, node: &'n Node, path: &str) -> Option<&'n [Node]> {
         if let Value::Sequence(items) = &node.value {
             return Some(items);
@@ -227,13 +298,19 @@ impl Reader<'_, '_> {
 
 fn unknown_key(key: &str, keys: &[&str]) -> String {
     if closest(key, keys).is_none() {
-        let home = KEYS.iter().find(|(_, others)| others.contains(&key)).map(|&(name, _)| name);
-        match home {
-            Some("Policy") => return format!("`{key}` belongs at the top of the document"),
-            Some("RegistryMirror") => return format!("`{key}` belongs in an entry of `registryMirrors`"),
-            Some("Repositories") => return format!("`{key}` belongs under `repositories`"),
-            Some("Ignore") => return format!("`{key}` belongs under `ignore`"),
-            _ => {}
+        let homes = KEYS.iter().filter(|(_, others)| others.contains(&key));
+        let homes: Vec<&str> = homes
+            .filter_map(|&(name, _)| match name {
+                "Policy" => Some("at the top of the document"),
+                "RegistryMirror" => Some("in an entry of `registryMirrors`"),
+                "Repositories" => Some("under `repositories`"),
+                "PullSecret" => Some("in an entry of `pullSecrets`"),
+                "Ignore" => Some("under `ignore`"),
+                _ => None,
+            })
+            .collect();
+        if !homes.is_empty() {
+            return format!("`{key}` belongs {}", homes.join(", or "));
         }
     }
     mend(key, keys, "keys")

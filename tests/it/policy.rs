@@ -617,15 +617,15 @@ fn a_document_that_is_too_large_is_refused() {
 
 #[test]
 fn unknown_keys_are_refused_each_with_a_mend() {
-    let keys =
-        "the keys here are `name`, `endpoint`, `hosts`, `repositories`, `pathTemplate`, `pullFromMirror`, `plainHTTP`";
+    let keys = "the keys here are `name`, `endpoint`, `hosts`, `repositories`, `pathTemplate`, `pullFromMirror`, `plainHTTP`, `pullSecrets`";
     assert_body_faults(
-        "registryMirror: []\nignore: {image: [], owners: []}\nhosts: []\n",
+        "registryMirror: []\nignore: {image: [], owners: []}\nhosts: []\nregistries: []\n",
         &[
             "3:1 registryMirror: unknown key `registryMirror`; did you mean `registryMirrors`?",
             "4:10 ignore.image: unknown key `image`; did you mean `images`?",
             "4:21 ignore.owners: unknown key `owners`; the keys here are `images`, `registries`, `ownerKinds`",
             "5:1 hosts: unknown key `hosts`; `hosts` belongs in an entry of `registryMirrors`",
+            "6:1 registries: unknown key `registries`; `registries` belongs in an entry of `pullSecrets`, or under `ignore`",
         ],
     );
     for (key, help) in [
@@ -633,8 +633,8 @@ fn unknown_keys_are_refused_each_with_a_mend() {
         ("plainHttp", "did you mean `plainHTTP`?"),
         ("path_template", "did you mean `pathTemplate`?"),
         ("include", "`include` belongs under `repositories`"),
+        ("discover", "`discover` belongs in an entry of `pullSecrets`"),
         // Keys of other releases: no key is accepted and then not obeyed.
-        ("pullSecrets", keys),
         ("mirrorSourcePolicy", keys),
         ("caBundle", keys),
     ] {
@@ -643,7 +643,7 @@ fn unknown_keys_are_refused_each_with_a_mend() {
             &format!("6:3 registryMirrors[0].{key}: unknown key `{key}`; {help}"),
         );
     }
-    for key in ["pullSecrets", "onMissingPullSecret", "trust", "probe"] {
+    for key in ["trust", "probe"] {
         let found = faults(&format!("{HEAD}{key}: {{}}\n"));
         assert_eq!(found.len(), 1, "{found:?}");
         assert!(found[0].starts_with(&format!("3:1 {key}: unknown key `{key}`; ")), "{found:?}");

@@ -6,12 +6,15 @@ use std::collections::{HashMap, HashSet};
 
 use globset::Glob;
 
+mod pull_secrets;
+
 use super::document::{API_VERSION, Document, Ignore, KIND, RegistryMirror, Repositories, Spanned, Texts};
 use super::endpoint::Endpoint;
 use super::fault::{Collector, quoted};
 use super::globs::{ImageGlobs, InvalidGlob, RepositoryGlobs, image_glob, repository_glob};
-use super::hosts::HostPattern;
+use super::hosts::{HostIndex, HostPattern};
 use super::mirror::Mirror;
+use super::pull_secrets::Source;
 use super::template::Template;
 use super::{Ignored, Policy};
 use crate::image::Reference;
@@ -30,7 +33,14 @@ pub(super) fn policy(document: &Document, faults: &mut Collector<'_>) -> Policy 
     let read: Vec<Read> = entries.iter().enumerate().map(|(index, entry)| mirror(index, entry, faults)).collect();
     sources(&read, faults);
 
-    let mut policy = Policy::of_ignored(ignored(document.ignore.as_ref(), faults));
+    let mut policy = Policy {
+        mirrors: Vec::new(),
+        sources: HostIndex::default(),
+        endpoints: HashMap::new(),
+        pull_secrets: pull_secrets::rules(&read, document, faults),
+        on_missing_pull_secret: document.on_missing_pull_secret.as_ref().map(|on| on.value).unwrap_or_default(),
+        ignored: ignored(document.ignore.as_ref(), faults),
+    };
     for Read { mirror, hosts, .. } in read {
         let Some(mirror) = mirror else { continue };
         let at = policy.mirrors.len();
@@ -88,6 +98,7 @@ struct Read {
     name: String,
     endpoint: Option<(Endpoint, Span)>,
     hosts: Vec<Indexed<HostPattern>>,
+    pull_secrets: Vec<Source>,
     /// There if the entry has no fault of its own.
     mirror: Option<Mirror>,
 }
@@ -130,7 +141,8 @@ fn mirror(index: usize, entry: &RegistryMirror, faults: &mut Collector<'_>) -> R
         }
         _ => None,
     };
-    Read { index, name, endpoint, hosts, mirror }
+    let pull_secrets = pull_secrets::of_mirror(&path, entry.pull_secrets.as_ref(), faults);
+    Read { index, name, endpoint, hosts, pull_secrets, mirror }
 }
 
 fn endpoint(path: &str, written: &Spanned<String>, faults: &mut Collector<'_>) -> Option<(Endpoint, Span)> {
