@@ -46,11 +46,6 @@ impl Mirror {
         &self.endpoint.registry
     }
 
-    /// What goes in front of every repository at the endpoint, without `/` at either end; often empty.
-    pub fn path_prefix(&self) -> &str {
-        &self.endpoint.prefix
-    }
-
     /// Whether the endpoint speaks HTTP without TLS (T6).
     pub fn plain_http(&self) -> bool {
         self.endpoint.plain_http
@@ -114,11 +109,4 @@ pub struct InvalidResult {
     mirror: String,
     result: String,
     reason: String,
-}
-
-impl InvalidResult {
-    /// The name of the mirror.
-    pub fn mirror(&self) -> &str {
-        &self.mirror
-    }
 }
