@@ -11,6 +11,7 @@
 //! | --- | --- |
 //! | [`image`] | image references and registries, as the container runtimes read them |
 //! | [`yaml`] | YAML as Kubernetes reads it, every node with its place in the source |
+//! | [`keyring`] | pull secrets: which images the kubelet has credentials for |
 //! | [`policy`] | the policy document, and its compiled form that cannot be invalid |
 //! | [`review`] | what is done to a pod under a policy, and the patch and words for it |
 //! | [`cluster`] | the API server: the policy ConfigMap and the Events on it |
@@ -20,13 +21,14 @@
 //! | [`telemetry`] | the log subscriber and the name of every metric |
 //! | [`cli`] | one file a subcommand |
 //!
-//! Imports run one way: `image <- yaml <- policy <- review <- telemetry <- cluster <- app <- server <- serve <- cli <- main`.
-//! `image`, `yaml`, `policy` and `review` are pure: no clock, no file, no socket, no `async`.
+//! Imports run one way: `image <- yaml <- keyring <- policy <- review <- telemetry <- cluster <- app <- server <- serve <- cli <- main`.
+//! `image`, `yaml`, `keyring`, `policy` and `review` are pure: no clock, no file, no socket, no `async`.
 
 pub mod app;
 pub mod cli;
 pub mod cluster;
 pub mod image;
+pub mod keyring;
 pub mod policy;
 pub mod review;
 pub mod serve;
