@@ -146,6 +146,18 @@ impl InvalidPattern {
     pub fn help(&self) -> String {
         self.kind.help()
     }
+
+    /// How to mend it among the hosts of a mirror.
+    pub(super) fn help_in_mirror(&self) -> String {
+        match &self.kind {
+            InvalidPatternKind::Path { host, path } => format!(
+                "write the host alone, {}, and choose repositories with `repositories.include`: {}",
+                quoted(host),
+                quoted(path)
+            ),
+            kind => kind.help(),
+        }
+    }
 }
 
 /// Why a text is no host (pattern) in canonical form.
@@ -175,12 +187,7 @@ impl InvalidPatternKind {
             Self::Empty | Self::NotARegistry { .. } => {
                 "write `host`, `host:port`, `*.suffix`, `*.suffix:port` or `*`; IPv6 addresses in brackets".to_owned()
             }
-            Self::Url { host } => format!("write the host alone: {}", quoted(host)),
-            Self::Path { host, path } => format!(
-                "write the host alone, {}, and choose repositories with `repositories.include`: {}",
-                quoted(host),
-                quoted(path)
-            ),
+            Self::Url { host } | Self::Path { host, .. } => format!("write the host alone: {}", quoted(host)),
             Self::Star => {
                 "write `*.suffix` for every host below a suffix, or `*` for every host, with and without a port"
                     .to_owned()

@@ -143,7 +143,7 @@ impl Reader<'_, '_> {
             None => self.optional(&fields, "registries", Self::texts),
         };
         let namespaces = self.optional(&fields, "namespaces", Self::texts);
-        PullSecret { place: Some(fields.place), name, discover, registries, namespaces }
+        PullSecret { place: Some(node.alias.unwrap_or(fields.place)), name, discover, registries, namespaces }
     }
 
     fn ignore(&mut self, node: &Node, path: &str) -> Option<Ignore> {

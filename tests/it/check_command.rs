@@ -94,6 +94,42 @@ error: registryMirrors[0].hosts[2]: `quay.io` is listed twice, first on line 7
 }
 
 #[test]
+fn an_entry_that_is_there_twice_is_shown_with_both_places() {
+    let folder = tempfile::tempdir().unwrap();
+    let source = "\
+apiVersion: mirrorgate.dev/v1alpha1
+kind: Policy
+pullSecrets:
+- name: harbor-pull
+  registries: [harbor.corp]
+- registries: [harbor.corp]
+  name: harbor-pull
+";
+    let path = file(&folder, "p.yaml", source).display().to_string();
+    let output = mirrorgate(&["check", &path]);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let expected = format!(
+        "\
+error: pullSecrets[1]: says the same as the entry on line 4
+ --> {path}:6:3
+  |
+6 | - registries: [harbor.corp]
+  |   ^^^^^^^^^^
+  |
+ ::: {path}:4:3
+  |
+4 | - name: harbor-pull
+  |   ---- first here
+  |
+  = help: leave one of them out
+
+{path}: refused, 1 error, 0 warnings
+"
+    );
+    assert_eq!(stdout(&output), expected, "{}", stdout(&output));
+}
+
+#[test]
 fn json_has_an_entry_for_each_fault_of_every_file() {
     let folder = tempfile::tempdir().unwrap();
     let faulty = file(&folder, "a.yaml", FAULTY).display().to_string();

@@ -1,7 +1,7 @@
 //! The policy: what it decides (M rules), and every fault of a document with its place, message and mend.
 
 use mirrorgate::image::Reference;
-use mirrorgate::policy::{Compiled, NotServedReason, Policy, Route};
+use mirrorgate::policy::{Compiled, NotServedReason, OnMissingPullSecret, Policy, PullSecretSource, Route};
 
 const EXAMPLE: &str = include_str!("../../examples/policy.yaml");
 const HEAD: &str = "apiVersion: mirrorgate.dev/v1alpha1\nkind: Policy\n";
@@ -533,6 +533,202 @@ fn m10_owner_kinds_are_group_and_kind_or_a_kind_of_the_core_group() {
     ] {
         assert_eq!(policy.ignores_owner(api_version, kind), expected, "{api_version} {kind}");
     }
+}
+
+// ---- S: pull secrets ------------------------------------------------------------------------------------------------
+
+/// The secrets for a registry in a namespace, in their order: names as they come out there, or `discover`.
+fn secrets(policy: &Policy, registry: &str, namespace: &str) -> Vec<String> {
+    let rules = policy.pull_secrets(registry, namespace);
+    let secrets = rules.map(|rule| match rule.source() {
+        PullSecretSource::Discovered => "discover".to_owned(),
+        PullSecretSource::Named(name) => name.name_in(namespace).map_or_else(|error| error.to_string(), Into::into),
+    });
+    secrets.collect()
+}
+
+#[track_caller]
+fn assert_secrets(policy: &Policy, table: &[(&str, &str, &[&str])]) {
+    for (registry, namespace, expected) in table {
+        assert_eq!(secrets(policy, registry, namespace), *expected, "{registry} in {namespace}");
+    }
+}
+
+#[test]
+fn s2_secrets_come_in_policy_order_the_mirrors_first_and_each_once() {
+    let policy = read(
+        "
+pullSecrets:
+- {name: all, registries: ['*']}
+- {name: two, registries: [two.corp, quay.io]}
+- {name: extra, registries: [one.corp]}
+- {discover: true}
+- {name: two, registries: ['*.corp'], namespaces: [team-*]}
+- {discover: true, registries: [one.corp]}
+registryMirrors:
+- {name: b, endpoint: https://two.corp/b, hosts: [quay.io], pullSecrets: [two, shared]}
+- {name: a, endpoint: https://one.corp, hosts: [quay.io], pullSecrets: [shared, one]}
+- {name: c, endpoint: https://two.corp/c, hosts: [ghcr.io], pullSecrets: [shared, late]}
+",
+    )
+    .policy;
+    assert_secrets(
+        &policy,
+        &[
+            ("one.corp", "x", &["shared", "one", "all", "extra", "discover"]),
+            ("one.corp", "team-x", &["shared", "one", "all", "extra", "discover", "two"]),
+            ("two.corp", "x", &["two", "shared", "late", "all", "discover"]),
+            ("quay.io", "x", &["all", "two", "discover"]),
+            ("other.corp", "team-x", &["all", "discover", "two"]),
+        ],
+    );
+}
+
+/// Unlike the mirrors of M2: a better pattern of another entry takes nothing away.
+#[test]
+fn s2_every_entry_with_a_matching_registry_applies() {
+    let policy = read(
+        "
+pullSecrets:
+- {name: any, registries: ['*']}
+- {name: short, registries: ['*.corp']}
+- {name: long, registries: ['*.b.corp', '*.corp']}
+- {name: exact, registries: [quay.io, a.b.corp]}
+- {name: port, registries: ['*.corp:5000']}
+- {name: address, registries: ['[fd00::1]:5000']}
+",
+    )
+    .policy;
+    assert_secrets(
+        &policy,
+        &[
+            ("a.b.corp", "x", &["any", "short", "long", "exact"]),
+            ("b.corp", "x", &["any", "short", "long"]),
+            ("corp:5000", "x", &["any"]),
+            ("a.b.corp:5000", "x", &["any", "port"]),
+            ("quay.io", "x", &["any", "exact"]),
+            ("[fd00::1]:5000", "x", &["any", "address"]),
+            ("[fd00::1]", "x", &["any"]),
+        ],
+    );
+}
+
+#[test]
+fn s2_namespaces_are_names_and_globs() {
+    let policy = read(
+        "
+pullSecrets:
+- {name: exact, registries: ['*'], namespaces: [team-a, team-b]}
+- {name: front, registries: ['*'], namespaces: ['team-*', 'team-a']}
+- {name: back, registries: ['*'], namespaces: ['*-prod']}
+- {name: within, registries: ['*'], namespaces: ['t*-?', 'x{1,2}', 'y[0-9]', 'z[!0-9]']}
+- {name: all, registries: ['*'], namespaces: ['*', never]}
+",
+    )
+    .policy;
+    assert_secrets(
+        &policy,
+        &[
+            ("quay.io", "team-a", &["exact", "front", "within", "all"]),
+            ("quay.io", "team-b", &["exact", "front", "within", "all"]),
+            ("quay.io", "team-prod", &["front", "back", "all"]),
+            ("quay.io", "team", &["all"]),
+            ("quay.io", "x1", &["within", "all"]),
+            ("quay.io", "x3", &["all"]),
+            ("quay.io", "y7", &["within", "all"]),
+            ("quay.io", "za", &["within", "all"]),
+            ("quay.io", "z0", &["all"]),
+        ],
+    );
+}
+
+#[test]
+fn s4_the_pods_namespace_stands_in_a_name_and_what_cannot_be_named_is_said() {
+    let policy = read(&format!(
+        "
+pullSecrets:
+- {{name: '{{namespace}}', registries: [one.corp]}}
+- {{name: 'a-{{namespace}}.b.{{namespace}}', registries: [one.corp]}}
+- {{name: '{}-{{namespace}}', registries: [two.corp]}}
+",
+        "s".repeat(242)
+    ))
+    .policy;
+    assert_secrets(
+        &policy,
+        &[
+            ("one.corp", "team-a", &["team-a", "a-team-a.b.team-a"]),
+            ("two.corp", "0123456789", &[&format!("{}-0123456789", "s".repeat(242))]),
+            (
+                "two.corp",
+                "01234567890",
+                &[&format!(
+                    "the policy's pull secret `{}…` cannot be named in the namespace `01234567890`: \
+                     it would have 254 characters, and may have 253",
+                    "s".repeat(120)
+                )],
+            ),
+        ],
+    );
+    // Namespaces of manifests that no API server has seen.
+    for (namespace, reason) in [
+        ("", "it is empty"),
+        ("../other", "it names a namespace, and that is always the pod's"),
+        ("A", "names of secrets are in lower case"),
+        ("a_b", "it is no DNS name"),
+        ("a\u{202e}", "it is no DNS name"),
+    ] {
+        let found = secrets(&policy, "one.corp", namespace);
+        assert!(found[0].ends_with(&format!("`: {reason}")) && !found[0].contains('\u{202e}'), "{found:?}");
+    }
+}
+
+#[test]
+fn s5_what_has_to_be_watched_follows_from_the_names() {
+    let mirror = |secrets: &str| {
+        format!(
+            "registryMirrors: [{{name: m, endpoint: 'https://m.corp', hosts: [quay.io], pullSecrets: [{secrets}]}}]\n"
+        )
+    };
+    for (body, has, names, all) in [
+        (String::new(), false, &[][..], false),
+        ("pullSecrets: []\n".to_owned(), false, &[], false),
+        (mirror("b, a.c"), true, &["a.c", "b"], false),
+        (mirror("b, 'a-{namespace}'"), true, &["b"], true),
+        (
+            "pullSecrets: [{name: z, registries: [a.corp]}, {name: a, registries: ['*']}, {name: z, registries: ['*']}]\n"
+                .to_owned(),
+            true,
+            &["a", "z"],
+            false,
+        ),
+        ("pullSecrets: [{discover: true}, {name: z, registries: ['*']}]\n".to_owned(), true, &["z"], true),
+    ] {
+        let policy = read(&body).policy;
+        assert_eq!(policy.has_pull_secrets(), has, "{body}");
+        assert_eq!(policy.secret_names().collect::<Vec<_>>(), names, "{body}");
+        assert_eq!(policy.needs_all_docker_configs(), all, "{body}");
+    }
+}
+
+#[test]
+fn s6_a_missing_secret_is_warned_of_unless_the_policy_says_otherwise() {
+    for (body, expected) in [
+        ("", OnMissingPullSecret::Warn),
+        ("onMissingPullSecret: warn\n", OnMissingPullSecret::Warn),
+        ("onMissingPullSecret: skip\n", OnMissingPullSecret::Skip),
+        ("onMissingPullSecret: deny\n", OnMissingPullSecret::Deny),
+    ] {
+        assert_eq!(read(body).policy.on_missing_pull_secret(), expected, "{body}");
+    }
+    assert_body_faults(
+        "onMissingPullSecret: Warn\n",
+        &["3:22 onMissingPullSecret: `Warn` is no value of this key; did you mean `warn`?"],
+    );
+    assert_body_faults(
+        "onMissingPullSecret: allow\n",
+        &["3:22 onMissingPullSecret: `allow` is no value of this key; the values here are `warn`, `skip`, `deny`"],
+    );
 }
 
 // ---- The document ---------------------------------------------------------------------------------------------------
@@ -1136,6 +1332,213 @@ fn owner_kinds_have_a_shape() {
 }
 
 #[test]
+fn a_pull_secret_is_either_named_or_discovered() {
+    let mend = "write `name: NAME`, or `discover: true` for every docker-config secret of the namespace that covers the registry";
+    assert_body_faults(
+        "pullSecrets:\n- registries: ['*']\n- {}\n- name: a\n  discover: true\n  registries: ['*']\n- discover: false\n- name: b\n- discover: 'true'\n- name: 5\n",
+        &[
+            &format!("4:3 pullSecrets[0]: neither `name` nor `discover: true` says which secret is meant; {mend}"),
+            &format!("5:3 pullSecrets[1]: neither `name` nor `discover: true` says which secret is meant; {mend}"),
+            "7:3 pullSecrets[2].discover: the secret is named already, on line 6: it is either named or discovered; leave out `name` or `discover`",
+            "9:13 pullSecrets[3].discover: an entry that discovers nothing says nothing; take the entry out, or write `discover: true`",
+            "10:3 pullSecrets[4]: the key `registries` is missing; list the registries that the secret goes with, such as `registries: [\"harbor.corp:5000\"]`",
+            "11:13 pullSecrets[5].discover: is a string, and must be true or false; write `true` or `false`, without quotes",
+            "12:3 pullSecrets[6]: the key `registries` is missing; list the registries that the secret goes with, such as `registries: [\"harbor.corp:5000\"]`",
+            "12:9 pullSecrets[6].name: is a number, and must be a string; put it in quotes: `\"5\"`",
+        ],
+    );
+    assert_body_faults(
+        "pullSecrets: [harbor-pull]\n",
+        &["3:15 pullSecrets[0]: is a string, and must be a mapping; write keys and values below it"],
+    );
+    assert_body_faults(
+        "pullSecrets: {name: a}\n",
+        &[
+            "3:14 pullSecrets: is a mapping, and must be a list; write its entries below it, each behind a `- `, or in `[]`",
+        ],
+    );
+    let source = format!("{HEAD}pullSecrets:\n- name: a\n  discover: true\n  registries: ['*']\n");
+    assert_eq!(Policy::read(&source).unwrap_err().0[0].related[0].line, 4);
+}
+
+#[test]
+fn s4_names_of_secrets_are_dns_names_without_a_namespace() {
+    let shape = "a name has lower-case letters, digits, `-` and `.`, and begins and ends, also beside a `.`, with a letter or digit";
+    let braces = "write `{namespace}` where the pod's namespace belongs, or no braces";
+    let long = "a".repeat(254);
+    for (name, expected) in [
+        ("", format!("it is empty; {shape}")),
+        ("kube-system/harbor", "it names a namespace, and that is always the pod's; write `harbor`".to_owned()),
+        (
+            "{namespace}/harbor-{namespace}",
+            "it names a namespace, and that is always the pod's; write `harbor-{namespace}`".to_owned(),
+        ),
+        ("harbor/", format!("it names a namespace, and that is always the pod's; {shape}")),
+        ("Harbor-Pull", "names of secrets are in lower case; write `harbor-pull`".to_owned()),
+        ("Harbor Pull", format!("names of secrets are in lower case; {shape}")),
+        ("harbor_pull", format!("it is no DNS name; {shape}")),
+        ("-harbor", format!("it is no DNS name; {shape}")),
+        ("harbor-", format!("it is no DNS name; {shape}")),
+        ("harbor.-x", format!("it is no DNS name; {shape}")),
+        ("harbor..x", format!("it is no DNS name; {shape}")),
+        (".{namespace}", format!("it is no DNS name; {shape}")),
+        ("härbor", format!("it is no DNS name; {shape}")),
+        ("*", format!("it is no DNS name; {shape}")),
+        ("{namespace}-", format!("it is no DNS name; {shape}")),
+        ("harbor-{ns}", format!("the only thing that braces may hold is `{{namespace}}`; {braces}")),
+        ("harbor-{Namespace}", format!("the only thing that braces may hold is `{{namespace}}`; {braces}")),
+        ("harbor-{namespace", format!("the only thing that braces may hold is `{{namespace}}`; {braces}")),
+        ("{{namespace}}", format!("the only thing that braces may hold is `{{namespace}}`; {braces}")),
+        (&long, "it would have 254 characters, and may have 253; give the secret a shorter name".to_owned()),
+        (
+            &format!("{{namespace}}{}", "a".repeat(253)),
+            "it would have 254 characters, and may have 253; give the secret a shorter name".to_owned(),
+        ),
+    ] {
+        let shown = if name.len() > 120 { format!("{}…", &name[..120]) } else { name.to_owned() };
+        let expected = format!("`{shown}` is no name of a secret: {expected}");
+        assert_body_faults(
+            &format!("pullSecrets: [{{name: '{name}', registries: ['*']}}]\n"),
+            &[&format!("3:22 pullSecrets[0].name: {expected}")],
+        );
+        assert_mirror_fault(
+            &format!("pullSecrets: [ok, '{name}']"),
+            &format!("6:21 registryMirrors[0].pullSecrets[1]: {expected}"),
+        );
+    }
+    for name in
+        ["a", "0", "a.b-c.d", &"a".repeat(253), "{namespace}{namespace}", &format!("{{namespace}}{}", "a".repeat(252))]
+    {
+        read(&format!("pullSecrets: [{{name: '{name}', registries: ['*']}}]\n"));
+    }
+}
+
+#[test]
+fn registries_and_namespaces_of_a_pull_secret_are_checked() {
+    let never = "the glob can never match: ";
+    for (lists, expected) in [
+        (
+            "registries: []".to_owned(),
+            "3:40 pullSecrets[0].registries: is an empty list: the entry would apply to no registry; list the registries that the secret goes with; `\"*\"` is every one".to_owned(),
+        ),
+        (
+            "registries: [Quay.io]".to_owned(),
+            "3:41 pullSecrets[0].registries[0]: `Quay.io` is no host pattern: it is not written in canonical form; write `quay.io`".to_owned(),
+        ),
+        (
+            "registries: [quay.io/acme]".to_owned(),
+            "3:41 pullSecrets[0].registries[0]: `quay.io/acme` is no host pattern: it names a path; write the host alone: `quay.io`".to_owned(),
+        ),
+        (
+            "registries: [quay.io, quay.io]".to_owned(),
+            "3:50 pullSecrets[0].registries[1]: `quay.io` is listed twice, first on line 3; leave one of them out".to_owned(),
+        ),
+        (
+            "registries: ['*'], namespaces: []".to_owned(),
+            "3:59 pullSecrets[0].namespaces: is an empty list: the entry would apply in no namespace; leave it out for all namespaces".to_owned(),
+        ),
+        (
+            "registries: ['*'], namespaces: [a, a]".to_owned(),
+            "3:63 pullSecrets[0].namespaces[1]: `a` is listed twice, first on line 3; leave one of them out".to_owned(),
+        ),
+    ] {
+        assert_body_faults(&format!("pullSecrets: [{{name: aaaa, {lists}}}]\n"), &[&expected]);
+    }
+    let character = "leave it out: names have lower-case letters, digits and `-`, and `*` stands for any of them";
+    for (glob, expected) in [
+        ("", "the glob is empty; write a namespace, a glob such as `team-*`, or `*`".to_owned()),
+        ("Team-*", format!("{never}names of namespaces are in lower case; write `team-*`")),
+        ("team.a", format!("{never}no namespace's name contains `.`; {character}")),
+        ("team_a", format!("{never}no namespace's name contains `_`; {character}")),
+        ("team/*", format!("{never}no namespace's name contains `/`; {character}")),
+        ("a,b", format!("{never}no namespace's name contains `,`; {character}")),
+        ("{a,b},c", format!("{never}no namespace's name contains `,`; {character}")),
+        (
+            "!team",
+            format!(
+                "{never}no namespace's name contains `!`; there is no glob for all but some: list the namespaces that are meant"
+            ),
+        ),
+        ("team-", format!("{never}no namespace's name begins or ends with `-`; write `team-*`")),
+        ("-prod", format!("{never}no namespace's name begins or ends with `-`; write `*-prod`")),
+        ("-", format!("{never}no namespace's name begins or ends with `-`; write `*-*`")),
+        (
+            &format!("*{}?", "a".repeat(63)),
+            format!("{never}it has 64 characters, and a namespace's name has at most 63; make it shorter"),
+        ),
+    ] {
+        assert_body_faults(
+            &format!("pullSecrets: [{{discover: true, namespaces: ['{glob}']}}]\n"),
+            &[&format!("3:45 pullSecrets[0].namespaces[0]: {expected}")],
+        );
+    }
+    for glob in ["a[", "a{b", "[z-a]"] {
+        let found = faults(&format!("{HEAD}pullSecrets: [{{discover: true, namespaces: ['{glob}']}}]\n"));
+        assert_eq!(found.len(), 1, "{glob}: {found:?}");
+        assert!(found[0].starts_with("3:45 pullSecrets[0].namespaces[0]: the glob does not compile: "), "{found:?}");
+    }
+    assert_body_faults(
+        "pullSecrets: [{discover: true, registries: []}]\n",
+        &[
+            "3:44 pullSecrets[0].registries: is an empty list: the entry would apply to no registry; leave it out for every registry",
+        ],
+    );
+}
+
+#[test]
+fn a_mirrors_pull_secrets_are_listed_once_and_not_empty() {
+    assert_mirror_fault(
+        "pullSecrets: []",
+        "6:16 registryMirrors[0].pullSecrets: is an empty list: no secret would go with the mirror; list the names of its secrets, or leave the key out",
+    );
+    assert_mirror_fault(
+        "pullSecrets: [a, b, a]",
+        "6:23 registryMirrors[0].pullSecrets[2]: `a` is listed twice, first on line 6; leave one of them out",
+    );
+    assert_mirror_fault(
+        "pullSecrets: [{name: a}]",
+        "6:17 registryMirrors[0].pullSecrets[0]: is a mapping, and must be a string; write one text",
+    );
+    assert_mirror_fault(
+        "pullSecrets: a",
+        "6:16 registryMirrors[0].pullSecrets: is a string, and must be a list; write its entries below it, each behind a `- `, or in `[]`",
+    );
+}
+
+#[test]
+fn an_entry_that_says_the_same_as_another_is_refused_with_both_lines() {
+    let source = format!(
+        "{HEAD}pullSecrets:
+- {{name: a, registries: [quay.io, '*.corp'], namespaces: [x, w]}}
+- {{name: a, registries: [quay.io, '*.corp'], namespaces: [x]}}
+- {{name: b, registries: [quay.io, '*.corp'], namespaces: [x, w]}}
+- {{namespaces: [w, x], registries: ['*.corp', quay.io], name: a}}
+- &d {{discover: true}}
+- {{discover: true, registries: ['*'], namespaces: ['**', z]}}
+- *d
+"
+    );
+    assert_faults(
+        &source,
+        &[
+            "7:4 pullSecrets[3]: says the same as the entry on line 4; leave one of them out",
+            "9:4 pullSecrets[5]: says the same as the entry on line 8; leave one of them out",
+            "10:3 pullSecrets[6]: says the same as the entry on line 8; leave one of them out",
+        ],
+    );
+    assert_eq!(Policy::read(&source).unwrap_err().0[0].related[0].line, 4);
+    // Mirrors may share an endpoint, and an entry may say more than a mirror's list does.
+    read(
+        "
+registryMirrors:
+- {name: a, endpoint: https://m.corp/a, hosts: [quay.io], pullSecrets: [s]}
+- {name: b, endpoint: https://m.corp/b, hosts: [ghcr.io], pullSecrets: [s]}
+pullSecrets: [{name: s, registries: [m.corp]}]
+",
+    );
+}
+
+#[test]
 fn texts_of_the_document_are_escaped_in_messages() {
     let found = faults(&format!("{HEAD}\"a\\u202eb\\n\": 1\nignore: {{registries: [\"x\\ty\"]}}\n"));
     let all = found.join("");
@@ -1200,4 +1603,30 @@ fn trap_35_ten_thousand_hosts_compile_and_decide() {
         &policy,
         &[("h9998.example/x", "m.corp/x"), ("a.b.h9999.example/x", "m.corp/x"), ("h9999.example/x", "unlisted")],
     );
+}
+
+/// The same for pull secrets: a thousand teams with a secret each for one registry, and a thousand registries.
+#[test]
+fn trap_35_thousands_of_pull_secrets_compile_and_decide() {
+    let mut body = "pullSecrets:\n".to_owned();
+    for team in 0..3_000 {
+        body.push_str(&match team % 3 {
+            0 => format!("- {{name: s{team}, registries: [one.corp], namespaces: ['t{team}-*']}}\n"),
+            1 => format!("- {{name: s{team}, registries: [one.corp], namespaces: ['t?{team}', '*-{team}']}}\n"),
+            _ => format!("- {{name: s{team}, registries: [h{team}.corp, '*.h{team}.corp']}}\n"),
+        });
+    }
+    let policy = read(&body).policy;
+    assert_secrets(
+        &policy,
+        &[
+            ("one.corp", "t2997-x", &["s2997"]),
+            ("one.corp", "tx2998", &["s2998"]),
+            ("one.corp", "t0-2998", &["s0", "s2998"]),
+            ("one.corp", "x", &[]),
+            ("h2999.corp", "x", &["s2999"]),
+            ("a.h2999.corp", "t0-x", &["s2999"]),
+        ],
+    );
+    assert_eq!(policy.secret_names().count(), 3_000);
 }

@@ -1,7 +1,7 @@
 //! Properties of the policy over generated policies and images.
 
 use mirrorgate::image::Reference;
-use mirrorgate::policy::{Policy, Route};
+use mirrorgate::policy::{Policy, PullSecretSource, Route};
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
@@ -103,6 +103,108 @@ prop_compose! {
     }
 }
 
+const SECRETS: &[&str] = &["a", "b", "c", "harbor.pull", "{namespace}", "pull-{namespace}"];
+const NAMESPACE_GLOBS: &[&str] = &["team-a", "team-*", "*-prod", "t*-?", "*a*", "????", "x", "*"];
+const NAMESPACES: &[&str] = &["team-a", "team-b", "team-prod", "prod", "default", "x", "t-x"];
+
+prop_compose! {
+    fn a_pull_secret()(
+        name in option::weighted(0.8, select(SECRETS)),
+        registries in subsequence(PATTERNS, 1..4),
+        namespaces in subsequence(NAMESPACE_GLOBS, 0..3),
+        everywhere: bool,
+    ) -> serde_json::Value {
+        let mut entry = serde_json::json!({"namespaces": namespaces, "registries": registries});
+        let keys = entry.as_object_mut().unwrap();
+        if everywhere && name.is_none() {
+            keys.remove("registries");
+        }
+        if namespaces.is_empty() {
+            keys.remove("namespaces");
+        }
+        match name {
+            Some(name) => keys.insert("name".to_owned(), name.into()),
+            None => keys.insert("discover".to_owned(), true.into()),
+        };
+        entry
+    }
+}
+
+prop_compose! {
+    /// A valid policy with pull secrets.
+    fn a_policy_with_pull_secrets()(
+        policy in a_policy(),
+        of_mirrors in vec(subsequence(SECRETS, 0..3), 5),
+        entries in vec(a_pull_secret(), 0..12),
+        on_missing in option::of(select(&["warn", "skip", "deny"])),
+    ) -> serde_json::Value {
+        let mut policy: serde_json::Value = serde_json::from_str(&policy).unwrap();
+        for (mirror, names) in policy["registryMirrors"].as_array_mut().unwrap().iter_mut().zip(of_mirrors) {
+            if !names.is_empty() {
+                mirror["pullSecrets"] = serde_json::json!(names);
+            }
+        }
+        // What says the same twice is refused.
+        let mut kept: Vec<serde_json::Value> = Vec::new();
+        for entry in entries {
+            if !kept.iter().any(|other| rule(other) == rule(&entry)) {
+                kept.push(entry);
+            }
+        }
+        policy["pullSecrets"] = kept.into();
+        if let Some(on_missing) = on_missing {
+            policy["onMissingPullSecret"] = on_missing.into();
+        }
+        policy
+    }
+}
+
+/// What an entry says: the secret, its registries, its namespaces.
+fn rule(entry: &serde_json::Value) -> (String, Vec<&str>, Vec<&str>) {
+    let texts = |key: &str| match entry[key].as_array() {
+        Some(list) => list.iter().map(|text| text.as_str().unwrap()).collect(),
+        None => vec!["*"],
+    };
+    let namespaces = texts("namespaces");
+    let namespaces = if namespaces.contains(&"*") { vec!["*"] } else { namespaces };
+    (entry["name"].as_str().unwrap_or("discover: true").to_owned(), texts("registries"), namespaces)
+}
+
+/// The secrets for a registry in a namespace, by walking all that the policy says (S2).
+fn walked_secrets(policy: &serde_json::Value, registry: &str, namespace: &str) -> Vec<String> {
+    let mut secrets = Vec::new();
+    for mirror in policy["registryMirrors"].as_array().unwrap() {
+        let endpoint = mirror["endpoint"].as_str().unwrap().strip_prefix("https://").unwrap();
+        if endpoint.split('/').next() == Some(registry) {
+            let names = mirror["pullSecrets"].as_array().into_iter().flatten();
+            secrets.extend(names.map(|name| name.as_str().unwrap().to_owned()));
+        }
+    }
+    for entry in policy["pullSecrets"].as_array().unwrap() {
+        let (secret, registries, namespaces) = rule(entry);
+        if registries.iter().any(|pattern| matches(pattern, registry).is_some())
+            && namespaces.iter().any(|glob| glob_matches(glob.as_bytes(), namespace.as_bytes()))
+        {
+            secrets.push(secret);
+        }
+    }
+    let mut seen = std::collections::HashSet::new();
+    secrets.retain(|secret| seen.insert(secret.clone()));
+    secrets
+}
+
+/// `*` and `?`, said plainly.
+fn glob_matches(glob: &[u8], text: &[u8]) -> bool {
+    match (glob.split_first(), text.split_first()) {
+        (Some((b'*', glob_rest)), _) => (0..=text.len()).any(|skipped| glob_matches(glob_rest, &text[skipped..])),
+        (Some((sign, glob_rest)), Some((letter, text_rest))) => {
+            (*sign == b'?' || sign == letter) && glob_matches(glob_rest, text_rest)
+        }
+        (None, None) => true,
+        _ => false,
+    }
+}
+
 prop_compose! {
     pub(crate) fn an_image()(
         host in select(HOSTS),
@@ -187,11 +289,36 @@ proptest! {
     }
 
     #[test]
+    fn s2_the_index_finds_the_secrets_that_a_walk_over_the_policy_finds(
+        source in a_policy_with_pull_secrets(),
+        lookups in vec((select(HOSTS), select(NAMESPACES)), 1..20),
+    ) {
+        let policy = Policy::read(&source.to_string()).unwrap_or_else(|faults| panic!("{faults}\n{source}")).policy;
+        for (host, namespace) in lookups {
+            let reference = format!("{host}x");
+            let registry = Reference::parse(&reference).unwrap().registry();
+            let found = policy.pull_secrets(registry.as_str(), namespace).map(|rule| match rule.source() {
+                PullSecretSource::Discovered => "discover: true".to_owned(),
+                PullSecretSource::Named(name) => {
+                    let named = name.name_in(namespace).unwrap();
+                    assert_eq!(named, name.to_string().replace("{namespace}", namespace));
+                    assert!(named == name.to_string().as_str() || policy.needs_all_docker_configs());
+                    name.to_string()
+                }
+            });
+            let expected = walked_secrets(&source, registry.as_str(), namespace);
+            prop_assert_eq!(found.collect::<Vec<_>>(), expected, "{} in {}", registry, namespace);
+        }
+    }
+
+    #[test]
     fn no_document_makes_the_reader_panic(
         lines in vec(select(&[
             "apiVersion: mirrorgate.dev/v1alpha1", "kind: Policy", "registryMirrors:", "- name: a", "  name: ä", "  endpoint: https://a.b/c",
             "  endpoint: [", "  hosts: [a.b, '*', ~]", "  hosts:", "  - &x a.b", "  - *x", "ignore:", "  images: ['[*', \"\\u0000\"]", "  repositories: {include: ['**', '{']}",
             "  pathTemplate: '{host}{'", "---", "\t", "? [a]", ": b", "<<: *x", "  plainHTTP: on", "é: \u{feff}",
+            "pullSecrets:", "  discover: true", "  registries: ['*', ~]", "  namespaces: ['{', ä-]", "  pullSecrets: ['{', a]",
+            "onMissingPullSecret: ~",
         ][..]), 0..14)
     ) {
         let source = lines.join("\n");

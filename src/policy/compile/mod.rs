@@ -12,7 +12,7 @@ use super::document::{API_VERSION, Document, Ignore, KIND, RegistryMirror, Repos
 use super::endpoint::Endpoint;
 use super::fault::{Collector, quoted};
 use super::globs::{ImageGlobs, InvalidGlob, RepositoryGlobs, image_glob, repository_glob};
-use super::hosts::{HostIndex, HostPattern};
+use super::hosts::{HostIndex, HostPattern, InvalidPattern};
 use super::mirror::Mirror;
 use super::pull_secrets::Source;
 use super::template::Template;
@@ -124,7 +124,7 @@ fn mirror(index: usize, entry: &RegistryMirror, faults: &mut Collector<'_>) -> R
                 .help("list the hosts whose images it serves, or leave the mirror out");
             Vec::new()
         }
-        Some(list) => host_patterns(&format!("{path}.hosts"), list, faults),
+        Some(list) => host_patterns(&format!("{path}.hosts"), list, InvalidPattern::help_in_mirror, faults),
         None => Vec::new(),
     };
     let repositories = repositories(&format!("{path}.repositories"), entry.repositories.as_ref(), faults);
@@ -191,13 +191,18 @@ fn plain_http(
     }
 }
 
-fn host_patterns(path: &str, list: &Texts, faults: &mut Collector<'_>) -> Vec<Indexed<HostPattern>> {
+fn host_patterns(
+    path: &str,
+    list: &Texts,
+    help: fn(&InvalidPattern) -> String,
+    faults: &mut Collector<'_>,
+) -> Vec<Indexed<HostPattern>> {
     let mut patterns = Vec::with_capacity(list.value.len());
     for item in once_each(path, list, faults) {
         match HostPattern::parse(item.value) {
             Ok(value) => patterns.push(Indexed { index: item.index, value, span: item.span }),
             Err(invalid) => {
-                faults.error(format!("{path}[{}]", item.index), item.span, invalid.to_string()).help(invalid.help());
+                faults.error(format!("{path}[{}]", item.index), item.span, invalid.to_string()).help(help(&invalid));
             }
         }
     }
@@ -330,7 +335,7 @@ fn ignored(written: Option<&Ignore>, faults: &mut Collector<'_>) -> Ignored {
         (ignored.images, ignored.image_globs) = ignored_images(list, faults);
     }
     if let Some(list) = &written.registries {
-        for pattern in host_patterns("ignore.registries", list, faults) {
+        for pattern in host_patterns("ignore.registries", list, InvalidPattern::help, faults) {
             ignored.registries.entry(pattern.value);
         }
     }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::super::document::{Document, PullSecret, Spanned, Texts};
 use super::super::fault::{Collector, quoted};
-use super::super::hosts::HostPattern;
+use super::super::hosts::{HostPattern, InvalidPattern};
 use super::super::namespaces::{Namespaces, is_any, namespace_glob};
 use super::super::pull_secrets::{Entry, PullSecretRules, Source};
 use super::{Read, host_patterns, once_each};
@@ -111,7 +111,7 @@ fn registries(path: &str, list: &Texts, is_named: bool, faults: &mut Collector<'
         faults.error(path, list.span, "is an empty list: the entry would apply to no registry").help(help);
         return None;
     }
-    let patterns = host_patterns(path, list, faults);
+    let patterns = host_patterns(path, list, InvalidPattern::help, faults);
     (patterns.len() == list.value.len()).then(|| patterns.into_iter().map(|pattern| pattern.value).collect())
 }
 
