@@ -14,6 +14,7 @@ mod original_images;
 mod patch;
 mod plan;
 mod pod;
+mod secrets;
 mod text;
 
 pub use decide::{Cause, CauseReason, Decision, decide};
@@ -22,6 +23,7 @@ pub use original_images::ORIGINAL_IMAGES;
 pub use patch::{Patch, PatchOperation};
 pub use plan::{Kept, Outcome, Plan, PlannedImage, plan, plan_image};
 pub use pod::{ImageField, ImageList, Owner, Pod};
+pub use secrets::{Known, PullSecrets, Scope, SecretsByName};
 pub use text::Text;
 
 /// How a namespace opted in; it arrives as the URL path that the API server calls (A8).
