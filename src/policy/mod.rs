@@ -217,8 +217,8 @@ impl Policy {
     /// once.
     ///
     /// An entry applies if any of its patterns matches: unlike for mirrors (M2), a better pattern of another takes
-    /// nothing away, since a pod may carry several secrets for one registry. The cost grows with the rules that apply,
-    /// and not with those of other registries or namespaces.
+    /// nothing away, since a pod may carry several secrets for one registry. Rules of other registries cost nothing, nor
+    /// do those of other namespaces, where these are names, `prefix*` or `*suffix`.
     pub fn pull_secrets<'p>(
         &'p self,
         registry: &str,

@@ -19,7 +19,8 @@ pub(super) enum Namespaces {
     Matching(Vec<Glob>),
 }
 
-/// From namespaces to the places of what applies there. Its cost does not grow with the globs that do not match.
+/// From namespaces to the places of what applies there. Names, `prefix*` and `*suffix` that do not match cost nothing; all
+/// other globs are searched for at once, which takes the longer the more there are.
 #[derive(Clone, Debug, Default)]
 pub(super) struct NamespaceIndex {
     /// What applies in all namespaces; ascending.

@@ -1472,6 +1472,11 @@ fn registries_and_namespaces_of_a_pull_secret_are_checked() {
             &[&format!("3:45 pullSecrets[0].namespaces[0]: {expected}")],
         );
     }
+    // Longer than a name may be, and yet something matches.
+    for glob in [format!("{}*", "a".repeat(63)), format!("[{}]", "ab".repeat(40)), format!("{{{},b}}", "a".repeat(63))]
+    {
+        read(&format!("pullSecrets: [{{discover: true, namespaces: ['{glob}']}}]\n"));
+    }
     for glob in ["a[", "a{b", "[z-a]"] {
         let found = faults(&format!("{HEAD}pullSecrets: [{{discover: true, namespaces: ['{glob}']}}]\n"));
         assert_eq!(found.len(), 1, "{glob}: {found:?}");
