@@ -48,7 +48,13 @@ pub fn init_logging(format: Format, level: Level, colour: bool) {
     // The crates below us say little that an operator can use; ours go as far as was asked.
     let ours = level.filter();
     let others = ours.min(if ours == LevelFilter::TRACE { LevelFilter::TRACE } else { LevelFilter::WARN });
-    let targets = Targets::new().with_default(others).with_target("mirrorgate", ours);
+    let targets = Targets::new()
+        .with_default(others)
+        .with_target("mirrorgate", ours)
+        // These write down an answer of the API server that they cannot read, and it may hold Secrets; and a refusal
+        // each time. What they fail in is ours to log.
+        .with_target("kube_client::client", LevelFilter::OFF)
+        .with_target("kube_runtime::watcher", LevelFilter::OFF);
     let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_target(false);
     let lines = match format {
         Format::Text => lines.with_ansi(colour).boxed(),
