@@ -1,6 +1,6 @@
 //! mirrorgate: a Kubernetes admission webhook that points pod images at a mirror.
 //!
-//! One admission request is a straight line; the only state it reads is the policy, once:
+//! One admission request is a straight line; the only state it reads is the policy and the pull secrets that are known, once:
 //!
 //! ```text
 //! bytes ─► listener ─► router ─► Request ─► plan ─► decide ─► Reply ─► bytes
@@ -14,7 +14,7 @@
 //! | [`keyring`] | pull secrets: which images the kubelet has credentials for |
 //! | [`policy`] | the policy document, and its compiled form that cannot be invalid |
 //! | [`review`] | what is done to a pod under a policy, and the patch and words for it |
-//! | [`cluster`] | the API server: the policy ConfigMap and the Events on it |
+//! | [`cluster`] | the API server: the policy ConfigMap and the Events on it, the pull secrets that the policy names |
 //! | [`app`] | what a handler may see |
 //! | [`server`] | the API server's calls to us: listener, router, wire format, health, metrics |
 //! | [`serve`] | wires the edges, owns every task, readiness, the order of shutdown |

@@ -34,7 +34,7 @@ fn policy(hosts: usize) -> String {
 fn app(hosts: usize) -> App {
     let source = policy(hosts);
     let loaded = LoadedPolicy::new(Policy::read(&source).unwrap().policy, &source, 1);
-    App::new(Arc::new(Metrics::new()), tokio::sync::watch::channel(Some(Arc::new(loaded))).1)
+    App::new(Arc::new(Metrics::new()), tokio::sync::watch::channel(Some(Arc::new(loaded))).1, Arc::default())
 }
 
 fn reviews(criterion: &mut Criterion) {

@@ -23,6 +23,8 @@ pub(super) struct Events {
     namespace: String,
     /// The name of this replica.
     instance: String,
+    /// What we were doing.
+    action: &'static str,
 }
 
 /// `type` of an Event.
@@ -33,8 +35,8 @@ pub(super) enum Severity {
 }
 
 impl Events {
-    pub(super) fn new(client: Client, namespace: &str, instance: String) -> Self {
-        Self { api: Api::namespaced(client, namespace), namespace: namespace.to_owned(), instance }
+    pub(super) fn new(client: Client, namespace: &str, instance: String, action: &'static str) -> Self {
+        Self { api: Api::namespaced(client, namespace), namespace: namespace.to_owned(), instance, action }
     }
 
     /// Writes an Event; that it could not be written is logged, and nothing else depends on it.
@@ -47,7 +49,7 @@ impl Events {
                 name: Some(format!("{name}.{:x}", now.as_nanosecond())),
                 ..ObjectMeta::default()
             },
-            action: Some("ReadPolicy".to_owned()),
+            action: Some(self.action.to_owned()),
             event_time: Some(MicroTime(now)),
             note: Some(cut(note)),
             reason: Some(reason.to_owned()),

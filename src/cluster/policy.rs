@@ -4,22 +4,21 @@
 //! ConfigMap and an API server that is away leave the policy as it is; log, metric, `/readyz` and an Event say so.
 
 use std::convert::Infallible;
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use futures::StreamExt;
 use k8s_openapi::api::core::v1::{ConfigMap, ObjectReference};
 use kube::api::Api;
-use kube::runtime::watcher::{self, watcher};
+use kube::runtime::watcher::Event;
 use kube::{Client, Resource};
 use tokio::sync::watch;
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 use crate::policy::{LoadedPolicy, Policy};
 use crate::telemetry::{Metrics, Readiness};
 
 use super::events::{Events, Severity};
+use super::watching::{Fault, Pauses, Watch};
 
 /// The name of the ConfigMap, in mirrorgate's own namespace.
 pub const POLICY_CONFIG_MAP: &str = "mirrorgate-policy";
@@ -39,9 +38,8 @@ const WATCH: &str = "watch";
 /// An outage shorter than this gets no Event when it is over: API servers close watches now and then.
 const OUTAGE_WORTH_AN_EVENT: Duration = Duration::from_secs(5);
 
-/// Between two questions whether the API server is back: one small GET, so that an edit is in force within a second of
-/// its return.
-const PAUSE: Duration = Duration::from_millis(500);
+/// Short, for one small list: an edit is in force within a second of the API server's return.
+const PAUSES: Pauses = Pauses { first: Duration::from_millis(500), longest: Duration::from_millis(500) };
 
 /// The watch of the policy ConfigMap.
 pub struct PolicyWatch {
@@ -53,6 +51,8 @@ pub struct PolicyWatch {
     readiness: Arc<Readiness>,
     /// What was last said of the ConfigMap, so that nothing is said twice.
     last: Last,
+    /// When the watch broke, while it is not up again.
+    down_since: Option<Instant>,
 }
 
 #[derive(PartialEq, Eq)]
@@ -76,90 +76,60 @@ impl PolicyWatch {
         Self {
             api: Api::namespaced(client.clone(), namespace),
             namespace: namespace.to_owned(),
-            events: Events::new(client, namespace, instance),
+            events: Events::new(client, namespace, instance, "ReadPolicy"),
             sender,
             metrics,
             readiness,
             last: Last::Nothing,
+            down_since: None,
         }
     }
 
     /// Watches for as long as the process lives.
-    ///
-    /// A watch that fails is not resumed but begun anew, as soon as the API server answers: what was missed meanwhile is
-    /// in its initial list.
     pub async fn run(mut self) -> Infallible {
-        loop {
-            let fault = self.follow().await;
-            let since = Instant::now();
-            self.down(&fault);
-            self.until_the_api_server_answers().await;
-            self.up(since.elapsed()).await;
-        }
-    }
-
-    /// Obeys the watch until its first fault, and returns that.
-    async fn follow(&mut self) -> String {
-        let config = watcher::Config::default().fields(&format!("metadata.name={POLICY_CONFIG_MAP}"));
-        let mut stream = pin!(watcher(self.api.clone(), config));
+        let mut watch = Watch::new(self.api.clone(), &format!("metadata.name={POLICY_CONFIG_MAP}"), PAUSES);
         let mut listed = None;
-        while let Some(event) = stream.next().await {
-            match event {
-                Ok(watcher::Event::Init) => listed = None,
-                Ok(watcher::Event::InitApply(config_map)) => listed = Some(config_map),
-                Ok(watcher::Event::InitDone) => self.listed(listed.take()).await,
-                Ok(watcher::Event::Apply(config_map)) => self.apply(&config_map).await,
-                Ok(watcher::Event::Delete(_)) => self.absent().await,
-                Err(fault) => return self.explained(&fault),
+        loop {
+            match watch.next().await {
+                Ok(Event::Init) => listed = None,
+                Ok(Event::InitApply(config_map)) => listed = Some(config_map),
+                Ok(Event::InitDone) => self.listed(listed.take()).await,
+                Ok(Event::Apply(config_map)) => self.apply(&config_map).await,
+                Ok(Event::Delete(_)) => self.absent().await,
+                Err(fault) => self.down(&fault),
             }
         }
-        "the watch ended".to_owned()
     }
 
     /// The watch is up, and this is what is there.
     async fn listed(&mut self, config_map: Option<ConfigMap>) {
         self.metrics.watch_up(RESOURCE, true);
         self.readiness.remark(PART, WATCH, None);
+        if let Some(since) = self.down_since.take() {
+            self.up(since.elapsed()).await;
+        }
         match config_map {
             Some(config_map) => self.apply(&config_map).await,
             None => self.absent().await,
         }
     }
 
-    /// A fault in the words of whoever must mend it: a missing permission is named.
-    fn explained(&self, fault: &dyn std::error::Error) -> String {
-        let mut words = fault.to_string();
-        let mut source = fault.source();
-        while let Some(cause) = source {
-            words = cause.to_string();
-            if let Some(kube::Error::Api(status)) = cause.downcast_ref::<kube::Error>()
-                && status.code == 403
-            {
-                return format!(
-                    "forbidden: a Role in {} must allow get, list and watch of configmaps with resourceNames [{POLICY_CONFIG_MAP}] ({})",
-                    self.namespace, status.message
-                );
-            }
-            source = cause.source();
-        }
-        words
-    }
-
-    fn down(&self, fault: &str) {
-        self.metrics.watch_up(RESOURCE, false);
+    fn down(&mut self, fault: &Fault) {
+        let fault = match fault {
+            Fault::Forbidden(message) => format!(
+                "forbidden: a Role in {} must allow list and watch of configmaps with resourceNames [{POLICY_CONFIG_MAP}] ({message})",
+                self.namespace
+            ),
+            Fault::Other(words) => words.clone(),
+        };
         let kept = if self.has_policy() { "; the last good policy stays in force" } else { "" };
-        warn!(error = fault, "the policy ConfigMap cannot be watched{kept}");
         self.readiness.remark(PART, WATCH, Some(format!("the ConfigMap cannot be watched: {fault}{kept}")));
-    }
-
-    async fn until_the_api_server_answers(&self) {
-        loop {
-            tokio::time::sleep(PAUSE).await;
-            match tokio::time::timeout(Duration::from_secs(5), self.api.get_opt(POLICY_CONFIG_MAP)).await {
-                Ok(Ok(_)) => return,
-                Ok(Err(fault)) => tracing::debug!(error = %fault, "the API server does not answer yet"),
-                Err(_) => tracing::debug!(error = "timed out", "the API server does not answer yet"),
-            }
+        if self.down_since.is_none() {
+            self.down_since = Some(Instant::now());
+            self.metrics.watch_up(RESOURCE, false);
+            warn!(error = fault, "the policy ConfigMap cannot be watched{kept}");
+        } else {
+            debug!(error = fault, "the policy ConfigMap still cannot be watched");
         }
     }
 
@@ -239,19 +209,23 @@ impl PolicyWatch {
         self.sender.borrow().is_some()
     }
 
-    /// What an Event is about; without the object, the name under which it is expected.
     fn reference(&self, config_map: Option<&ConfigMap>) -> ObjectReference {
-        config_map.map_or_else(
-            || ObjectReference {
-                api_version: Some("v1".to_owned()),
-                kind: Some("ConfigMap".to_owned()),
-                name: Some(POLICY_CONFIG_MAP.to_owned()),
-                namespace: Some(self.namespace.clone()),
-                ..ObjectReference::default()
-            },
-            |config_map| config_map.object_ref(&()),
-        )
+        reference(config_map, &self.namespace)
     }
+}
+
+/// What an Event on the policy is about; without the object, the name under which it is expected.
+pub(super) fn reference(config_map: Option<&ConfigMap>, namespace: &str) -> ObjectReference {
+    config_map.map_or_else(
+        || ObjectReference {
+            api_version: Some("v1".to_owned()),
+            kind: Some("ConfigMap".to_owned()),
+            name: Some(POLICY_CONFIG_MAP.to_owned()),
+            namespace: Some(namespace.to_owned()),
+            ..ObjectReference::default()
+        },
+        |config_map| config_map.object_ref(&()),
+    )
 }
 
 #[cfg(test)]
@@ -289,7 +263,7 @@ mod tests {
             watch.listed(newest.clone()).await;
             let report = readiness.report();
             assert!(report.starts_with("[+] policy (the last good policy") && report.contains(words), "{report}");
-            watch.down("refused");
+            watch.down(&Fault::Other("refused".to_owned()));
             let down = readiness.report();
             assert!(down.contains(words) && down.contains("cannot be watched: refused"), "{down}");
             watch.listed(newest).await;
@@ -302,7 +276,7 @@ mod tests {
     #[tokio::test]
     async fn trap_28_before_a_first_policy_the_fault_of_the_watch_ends_with_it() {
         let (mut watch, readiness) = watch();
-        watch.down("refused");
+        watch.down(&Fault::Other("refused".to_owned()));
         assert_eq!(
             readiness.report(),
             "[-] policy: not there yet (the ConfigMap cannot be watched: refused)\nnot ready\n"
@@ -310,7 +284,7 @@ mod tests {
         watch.listed(None).await;
         let report = readiness.report();
         assert!(report.starts_with("[-] policy: There is no ConfigMap mirrorgate-policy in ns.\n"), "{report}");
-        watch.down("refused");
+        watch.down(&Fault::Other("refused".to_owned()));
         watch.listed(None).await;
         assert_eq!(readiness.report(), report);
     }

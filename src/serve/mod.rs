@@ -22,8 +22,7 @@ use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 
 use crate::app::App;
-use crate::cluster::{POLICY_CONFIG_MAP, PolicyWatch};
-use crate::policy::LoadedPolicy;
+use crate::cluster::{POLICY_CONFIG_MAP, PolicyWatch, SecretStore, SecretWatches};
 use crate::server::{
     CERTIFICATE_READINESS, Certificate, CertificateSource, LONGEST_BUDGET, Stage, admission_router, health_router,
     serve_connections,
@@ -65,6 +64,7 @@ pub async fn run(settings: Settings) -> anyhow::Result<ExitCode> {
     let metrics = Arc::new(Metrics::new());
     let readiness = Arc::new(Readiness::new(&[policy_file::READINESS, CERTIFICATE_READINESS, "listener"]));
     let (policy_sender, policy_in_force) = watch::channel(None);
+    let secrets = Arc::new(SecretStore::default());
     let mut tasks = Tasks::new();
     let mut signals = Signals::new()?;
 
@@ -77,8 +77,26 @@ pub async fn run(settings: Settings) -> anyhow::Result<ExitCode> {
             }
         }
         None => {
-            let watch = policy_watch(namespace, policy_sender, &metrics, &readiness).await?;
-            tasks.spawn("policy watch", watch.run());
+            let Cluster { client, namespace, instance } = Cluster::of(namespace).await?;
+            let pull_secrets = SecretWatches::new(
+                client.clone(),
+                &namespace,
+                instance.clone(),
+                policy_in_force.clone(),
+                Arc::clone(&secrets),
+                Arc::clone(&metrics),
+                Arc::clone(&readiness),
+            );
+            tasks.spawn("pull secrets", pull_secrets.run());
+            let policy = PolicyWatch::new(
+                client,
+                &namespace,
+                instance,
+                policy_sender,
+                Arc::clone(&metrics),
+                Arc::clone(&readiness),
+            );
+            tasks.spawn("policy watch", policy.run());
         }
     }
 
@@ -95,7 +113,7 @@ pub async fn run(settings: Settings) -> anyhow::Result<ExitCode> {
     let (stage, stages) = watch::channel(Stage::Serving);
     // The plain port answers to the very end.
     let (_plain_stage, plain_stages) = watch::channel(Stage::Serving);
-    let app = Arc::new(App::new(Arc::clone(&metrics), policy_in_force.clone()));
+    let app = Arc::new(App::new(Arc::clone(&metrics), policy_in_force.clone(), secrets));
     let health = health_router(metrics, Arc::clone(&readiness));
     tasks.spawn("http", serve_connections(http, None, health, HTTP_CONNECTIONS, plain_stages));
     let admission = admission_router(app);
@@ -138,30 +156,36 @@ const HTTPS: &str = "https";
 /// Our own namespace when we run outside of the cluster.
 const NAMESPACE: &str = "mirrorgate-system";
 
-/// Watches the policy ConfigMap of the cluster that we run in, or that the kubeconfig names.
-async fn policy_watch(
-    namespace: Option<String>,
-    policy: watch::Sender<Option<Arc<LoadedPolicy>>>,
-    metrics: &Arc<Metrics>,
-    readiness: &Arc<Readiness>,
-) -> anyhow::Result<PolicyWatch> {
-    let (config, own_namespace) = match kube::Config::incluster() {
-        Ok(config) => {
-            let own_namespace = config.default_namespace.clone();
-            (config, own_namespace)
-        }
-        Err(_) => {
-            let config =
-                kube::Config::infer().await.context("no cluster to read the policy from (or give --policy FILE)")?;
-            (config, NAMESPACE.to_owned())
-        }
-    };
-    let namespace = namespace.unwrap_or(own_namespace);
-    let client = kube::Client::try_from(config).context("the client of the API server")?;
-    // The pod's name, in a cluster.
-    let instance = std::env::var("HOSTNAME").unwrap_or_else(|_| "mirrorgate".to_owned());
-    tracing::info!(namespace, "the policy is the ConfigMap {POLICY_CONFIG_MAP}");
-    Ok(PolicyWatch::new(client, &namespace, instance, policy, Arc::clone(metrics), Arc::clone(readiness)))
+/// The cluster that we run in, or that the kubeconfig names.
+struct Cluster {
+    client: kube::Client,
+    /// Our own.
+    namespace: String,
+    /// The name of this replica.
+    instance: String,
+}
+
+impl Cluster {
+    async fn of(namespace: Option<String>) -> anyhow::Result<Cluster> {
+        let (config, own_namespace) = match kube::Config::incluster() {
+            Ok(config) => {
+                let own_namespace = config.default_namespace.clone();
+                (config, own_namespace)
+            }
+            Err(_) => {
+                let config = kube::Config::infer()
+                    .await
+                    .context("no cluster to read the policy from (or give --policy FILE)")?;
+                (config, NAMESPACE.to_owned())
+            }
+        };
+        let namespace = namespace.unwrap_or(own_namespace);
+        let client = kube::Client::try_from(config).context("the client of the API server")?;
+        // The pod's name, in a cluster.
+        let instance = std::env::var("HOSTNAME").unwrap_or_else(|_| "mirrorgate".to_owned());
+        tracing::info!(namespace, "the policy is the ConfigMap {POLICY_CONFIG_MAP}");
+        Ok(Cluster { client, namespace, instance })
+    }
 }
 
 /// What a process is asked to end with.

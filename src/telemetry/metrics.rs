@@ -33,6 +33,11 @@ struct ImageLabels {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct StateLabels {
+    state: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct PolicyLabels {
     generation: u64,
     sha256: String,
@@ -50,6 +55,7 @@ pub struct Metrics {
     requests: Family<AdmissionLabels, Counter>,
     durations: Family<ModeLabels, Histogram, fn() -> Histogram>,
     images: Family<ImageLabels, Counter>,
+    pull_secrets: Family<StateLabels, Counter>,
     policy_info: Family<PolicyLabels, Gauge>,
     policy_errors: Gauge,
     certificate_expiry: Gauge<f64, AtomicU64>,
@@ -65,6 +71,7 @@ impl Metrics {
             requests: Family::default(),
             durations: Family::new_with_constructor(|| Histogram::new(DURATION_BUCKETS)),
             images: Family::default(),
+            pull_secrets: Family::default(),
             policy_info: Family::default(),
             policy_errors: Gauge::default(),
             certificate_expiry: Gauge::default(),
@@ -74,6 +81,11 @@ impl Metrics {
         registry.register("admission_requests", "Admission reviews answered", metrics.requests.clone());
         registry.register("admission_duration_seconds", "Time to answer a review", metrics.durations.clone());
         registry.register("images", "Images seen in reviews", metrics.images.clone());
+        registry.register(
+            "pull_secrets",
+            "Pull secrets of reviews, by what is known of them",
+            metrics.pull_secrets.clone(),
+        );
         registry.register("policy_info", "The policy in force", metrics.policy_info.clone());
         registry.register(
             "policy_errors",
@@ -103,6 +115,12 @@ impl Metrics {
     /// Images of a review; `mirror` is a name out of the policy, or empty where no mirror served them.
     pub fn images(&self, mirror: &str, result: &'static str, count: u64) {
         self.images.get_or_create(&ImageLabels { mirror: mirror.to_owned(), result }).inc_by(count);
+    }
+
+    /// Pull secrets of a review. `state` is `covers`, `does-not-cover`, `missing`, `not-a-docker-config`, `malformed` or
+    /// `unknown`.
+    pub fn pull_secrets(&self, state: &'static str, count: u64) {
+        self.pull_secrets.get_or_create(&StateLabels { state }).inc_by(count);
     }
 
     /// A policy is in force; the one before it is no longer shown.
@@ -159,6 +177,7 @@ mod tests {
         let metrics = Metrics::new();
         metrics.admission("enforce", "CREATE", "patched", 0.00002);
         metrics.images("harbor", "rewritten", 2);
+        metrics.pull_secrets("does-not-cover", 3);
         metrics.policy_loaded(1, "aa");
         metrics.policy_loaded(2, "bb");
         metrics.policy_errors(3);
@@ -170,6 +189,7 @@ mod tests {
             "mirrorgate_admission_duration_seconds_bucket{le=\"0.00005\",mode=\"enforce\"} 1",
             "mirrorgate_admission_duration_seconds_count{mode=\"enforce\"} 1",
             "mirrorgate_images_total{mirror=\"harbor\",result=\"rewritten\"} 2",
+            "mirrorgate_pull_secrets_total{state=\"does-not-cover\"} 3",
             "mirrorgate_policy_info{generation=\"2\",sha256=\"bb\"} 1",
             "mirrorgate_policy_errors 3",
             "mirrorgate_certificate_expiry_timestamp_seconds 1800000000.0",

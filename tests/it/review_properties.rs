@@ -137,7 +137,7 @@ prop_compose! {
 fn app(policy: &str) -> App {
     let compiled = Policy::read(policy).unwrap_or_else(|faults| panic!("{faults}\n{policy}"));
     let loaded = Arc::new(LoadedPolicy::new(compiled.policy, policy, 1));
-    App::new(Arc::new(Metrics::new()), tokio::sync::watch::channel(Some(loaded)).1)
+    App::new(Arc::new(Metrics::new()), tokio::sync::watch::channel(Some(loaded)).1, Arc::default())
 }
 
 fn review(operation: &str, sub_resource: &str, object: &Value, old_object: &Value) -> Value {

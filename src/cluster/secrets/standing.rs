@@ -1,0 +1,154 @@
+//! How the watches stand, in words: for the log, `/readyz`, the metric and the Event.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::super::watching::Fault;
+use super::store::Selection;
+
+/// This many names are spelled out.
+const MOST_NAMES: usize = 10;
+
+/// How each watch stands.
+#[derive(Debug, Default)]
+pub(super) struct Standings {
+    watches: BTreeMap<Selection, Standing>,
+}
+
+/// How one watch stands.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Standing {
+    /// Whether we know what there is, or know that we may not know.
+    answered: bool,
+    fault: Option<Fault>,
+}
+
+impl Standings {
+    /// The watches that there are from now on.
+    pub(super) fn keep(&mut self, selections: &BTreeSet<Selection>) {
+        self.watches.retain(|selection, _| selections.contains(selection));
+        for selection in selections {
+            self.watches.entry(selection.clone()).or_default();
+        }
+    }
+
+    /// A watch has its list, or broke.
+    pub(super) fn set(&mut self, selection: &Selection, fault: Option<Fault>) {
+        let standing = self.watches.entry(selection.clone()).or_default();
+        standing.answered |= matches!(fault, None | Some(Fault::Forbidden(_)));
+        // An API server that is away has not allowed anything.
+        if !matches!((&standing.fault, &fault), (Some(Fault::Forbidden(_)), Some(Fault::Other(_)))) {
+            standing.fault = fault;
+        }
+    }
+
+    /// Whether every watch works.
+    pub(super) fn all_up(&self) -> bool {
+        self.watches.values().all(|standing| standing.answered && standing.fault.is_none())
+    }
+
+    /// Whether every watch was answered; else what is missing.
+    pub(super) fn answered(&self) -> Result<(), String> {
+        match words(self.watches.iter().filter(|(_, standing)| !standing.answered).map(|(selection, _)| selection)) {
+            Some(missing) => Err(format!("not listed yet: {missing}")),
+            None => Ok(()),
+        }
+    }
+
+    /// The rule that is missing, and what the API server says.
+    pub(super) fn forbidden(&self) -> Option<String> {
+        let refused = self.watches.iter().filter_map(|(selection, standing)| match &standing.fault {
+            Some(Fault::Forbidden(message)) => Some((selection, message)),
+            _ => None,
+        });
+        let (_, message) = refused.clone().next()?;
+        let missing = words(refused.map(|(selection, _)| selection))?;
+        Some(format!(
+            "forbidden: a ClusterRole must allow list and watch of {missing}; \
+             `mirrorgate rbac --policy FILE` prints it ({message})"
+        ))
+    }
+
+    /// Another fault, such as an API server that is away.
+    pub(super) fn down(&self) -> Option<&str> {
+        self.watches.values().find_map(|standing| match &standing.fault {
+            Some(Fault::Other(words)) => Some(words.as_str()),
+            _ => None,
+        })
+    }
+}
+
+/// The selections as RBAC knows them: secrets with `resourceNames`, or all secrets. `None` where there is none.
+fn words<'s>(selections: impl Iterator<Item = &'s Selection>) -> Option<String> {
+    let (mut names, mut all) = (Vec::new(), false);
+    for selection in selections {
+        match selection {
+            Selection::Named(name) => names.push(&**name),
+            Selection::DockerConfigs => all = true,
+        }
+    }
+    let more = names.len().saturating_sub(MOST_NAMES);
+    names.truncate(MOST_NAMES);
+    let mut named = format!("secrets with resourceNames [{}", names.join(", "));
+    if more > 0 {
+        named.push_str(&format!(", and {more} more"));
+    }
+    named.push(']');
+    match (names.is_empty(), all) {
+        (true, false) => None,
+        (true, true) => Some("all secrets".to_owned()),
+        (false, false) => Some(named),
+        (false, true) => Some(format!("{named}, and of all secrets")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn named(name: &str) -> Selection {
+        Selection::Named(name.into())
+    }
+
+    fn standings(selections: &[Selection]) -> Standings {
+        let mut standings = Standings::default();
+        standings.keep(&selections.iter().cloned().collect());
+        standings
+    }
+
+    /// Trap 22: ready once each was listed; what we may not list is an answer, too, or no pod would ever be made.
+    #[test]
+    fn trap_22_every_watch_must_be_answered_once() {
+        let mut standings = standings(&[named("a"), named("b"), Selection::DockerConfigs]);
+        let missing = "not listed yet: secrets with resourceNames [a, b], and of all secrets";
+        assert_eq!(standings.answered(), Err(missing.to_owned()));
+        standings.set(&named("a"), None);
+        standings.set(&named("b"), Some(Fault::Other("refused".to_owned())));
+        standings.set(&Selection::DockerConfigs, Some(Fault::Forbidden("no".to_owned())));
+        assert_eq!(standings.answered(), Err("not listed yet: secrets with resourceNames [b]".to_owned()));
+        standings.set(&named("b"), None);
+        standings.set(&named("b"), Some(Fault::Other("refused".to_owned())));
+        assert_eq!(standings.answered(), Ok(()));
+        assert!(!standings.all_up());
+        assert_eq!(standings.down(), Some("refused"));
+    }
+
+    #[test]
+    fn s5_the_missing_rule_is_named() {
+        let names: Vec<Selection> = (10..22).map(|n| named(&format!("s{n}"))).collect();
+        let mut standings = standings(&names);
+        assert_eq!(standings.forbidden(), None);
+        standings.set(&names[1], Some(Fault::Forbidden("secrets is forbidden".to_owned())));
+        let rule = "list and watch of secrets with resourceNames [s11]";
+        assert!(standings.forbidden().unwrap().contains(rule), "{:?}", standings.forbidden());
+        for name in &names {
+            standings.set(name, Some(Fault::Forbidden("secrets is forbidden".to_owned())));
+        }
+        assert!(standings.forbidden().unwrap().contains("s19, and 2 more]; "), "{:?}", standings.forbidden());
+        standings.set(&names[0], Some(Fault::Other("refused".to_owned())));
+        assert!(standings.forbidden().unwrap().contains("[s10, "), "{:?}", standings.forbidden());
+        standings.keep(&[names[0].clone()].into());
+        standings.set(&names[0], None);
+        assert_eq!(standings.forbidden(), None);
+        assert!(standings.all_up());
+    }
+}

@@ -1,0 +1,140 @@
+//! A watch that outlives its faults: begun anew after each, for as long as the process lives.
+
+use std::error::Error;
+use std::fmt::Debug;
+use std::hash::{BuildHasher, RandomState};
+use std::time::Duration;
+
+use futures::StreamExt;
+use futures::stream::BoxStream;
+use kube::Resource;
+use kube::api::Api;
+use kube::runtime::watcher::{self, Config, Event, watcher};
+use serde::de::DeserializeOwned;
+
+/// Why a watch broke.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Fault {
+    /// We may not watch this, in the words of the API server.
+    Forbidden(String),
+    /// Anything else, such as an API server that is away.
+    Other(String),
+}
+
+/// What a watch tells.
+pub(super) type Told<K> = Result<Event<K>, Fault>;
+
+/// The pauses between two attempts: the first, and the longest.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Pauses {
+    pub(super) first: Duration,
+    pub(super) longest: Duration,
+}
+
+/// What there is to see of one selection of objects.
+///
+/// A watch that fails is not resumed but begun anew after a pause: what was missed meanwhile is in its list, and the
+/// end of that list tells that the watch is up again.
+pub(super) struct Watch<K> {
+    api: Api<K>,
+    config: Config,
+    pauses: Pauses,
+    running: Option<BoxStream<'static, watcher::Result<Event<K>>>>,
+    /// In a row.
+    faults: u32,
+}
+
+impl<K> Watch<K>
+where
+    K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
+{
+    /// Begins when it is first asked. `fields` is the field selector.
+    pub(super) fn new(api: Api<K>, fields: &str, pauses: Pauses) -> Self {
+        Self { api, config: Config::default().fields(fields), pauses, running: None, faults: 0 }
+    }
+
+    /// The next of: a list from `Init` to `InitDone`, the changes after it, a fault. After a fault comes a list.
+    pub(super) async fn next(&mut self) -> Told<K> {
+        let running = match &mut self.running {
+            Some(running) => running,
+            None => {
+                if self.faults > 0 {
+                    tokio::time::sleep(pause(self.pauses, self.faults, RandomState::new().hash_one(()))).await;
+                }
+                self.running.insert(watcher(self.api.clone(), self.config.clone()).boxed())
+            }
+        };
+        let fault = match running.next().await {
+            Some(Ok(event)) => {
+                if matches!(event, Event::InitDone) {
+                    self.faults = 0;
+                }
+                return Ok(event);
+            }
+            Some(Err(fault)) => Fault::of(&fault),
+            None => Fault::Other("the watch ended".to_owned()),
+        };
+        self.running = None;
+        self.faults = self.faults.saturating_add(1);
+        Err(fault)
+    }
+}
+
+/// Twice as long after each fault, and half of it at random: the replicas do not all come back at once.
+fn pause(pauses: Pauses, faults: u32, random: u64) -> Duration {
+    let doubled = 1 << faults.saturating_sub(1).min(10);
+    let most = pauses.first.saturating_mul(doubled).min(pauses.longest);
+    most.mul_f64(0.5 + random as f64 / u64::MAX as f64 / 2.0)
+}
+
+impl Fault {
+    fn of(fault: &watcher::Error) -> Self {
+        let mut words = fault.to_string();
+        let mut source = fault.source();
+        while let Some(cause) = source {
+            match cause.downcast_ref::<kube::Error>() {
+                Some(kube::Error::Api(status)) if status.code == 403 => {
+                    return Self::Forbidden(status.message.clone());
+                }
+                // The words of serde quote what they did not expect, and that may be out of a Secret.
+                Some(kube::Error::SerdeError(fault)) => {
+                    let (line, column) = (fault.line(), fault.column());
+                    return Self::Other(format!("an answer that cannot be read (line {line}, column {column})"));
+                }
+                _ => words = cause.to_string(),
+            }
+            source = cause.source();
+        }
+        Self::Other(words)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_to_the_longest_and_differ() {
+        let pauses = Pauses { first: Duration::from_millis(400), longest: Duration::from_secs(4) };
+        let between = |faults| (pause(pauses, faults, 0).as_millis(), pause(pauses, faults, u64::MAX).as_millis());
+        assert_eq!(between(1), (200, 400));
+        assert_eq!(between(2), (400, 800));
+        assert_eq!(between(5), (2000, 4000));
+        assert_eq!(between(u32::MAX), (2000, 4000));
+    }
+
+    #[test]
+    fn a_fault_is_told_in_its_innermost_words_and_a_refusal_by_itself() {
+        let status = |code, message: &str| {
+            let status = kube::core::Status { code, message: message.to_owned(), ..kube::core::Status::default() };
+            Fault::of(&watcher::Error::InitialListFailed(kube::Error::Api(Box::new(status))))
+        };
+        assert_eq!(status(403, "secrets is forbidden"), Fault::Forbidden("secrets is forbidden".to_owned()));
+        assert!(matches!(status(500, "etcd is gone"), Fault::Other(words) if words.contains("etcd is gone")));
+        let unread = serde_json::from_str::<u8>("\"hunter2\"").unwrap_err();
+        let Fault::Other(words) = Fault::of(&watcher::Error::WatchFailed(kube::Error::SerdeError(unread))) else {
+            panic!("not forbidden")
+        };
+        assert!(!words.contains("hunter2"), "{words}");
+    }
+}
