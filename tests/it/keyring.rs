@@ -273,7 +273,7 @@ fn s3_kubelet_table_make_docker_keyring() {
     assert!(!covered(read_cfg(r#"{"foobar.io": {"auth": "dXNlcjpwYXNzd29yZA=="}}"#)).covers("test.registry.io"));
 }
 
-// ---- what those tables leave open; the oracle confirms each of these
+// ---- what those tables leave open
 
 #[test]
 fn s3_keys_are_read_as_urls() {

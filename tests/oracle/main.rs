@@ -3,12 +3,13 @@
 #![expect(clippy::print_stdout, reason = "what was compared is what this program says")]
 #![expect(clippy::unwrap_used, reason = "what cannot be compared stops the comparison")]
 
+mod keyring;
 mod program;
 mod random;
 mod reference;
 mod yaml;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// Folder of the oracle programs, and, if another sequence of inputs is wanted, a number for it.
@@ -18,8 +19,8 @@ fn main() -> ExitCode {
     let seed = arguments.next().map_or(1, |seed| seed.parse().unwrap());
 
     let mut agreed = true;
-    let oracles: [(&str, fn(&std::path::Path, u64) -> Comparison); 2] =
-        [("reference", reference::compare), ("yaml", yaml::compare)];
+    let oracles: [(&str, Compare); 3] =
+        [("reference", reference::compare), ("yaml", yaml::compare), ("keyring", keyring::compare)];
     for (name, compare) in oracles {
         let Comparison { inputs, disagreements } = compare(&folder, seed);
         for disagreement in disagreements.iter().take(20) {
@@ -30,6 +31,9 @@ fn main() -> ExitCode {
     }
     if agreed { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
+
+/// Asks the programs in a folder, with inputs that the number determines.
+type Compare = fn(&Path, u64) -> Comparison;
 
 /// What came of one oracle.
 struct Comparison {

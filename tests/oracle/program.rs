@@ -4,10 +4,11 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use serde::Serialize;
 use serde_json::Value;
 
 /// The program's answers, one for each input.
-pub(crate) fn ask(program: &Path, inputs: &[String]) -> Vec<Value> {
+pub(crate) fn ask(program: &Path, inputs: &[impl Serialize + Sync]) -> Vec<Value> {
     let mut child = Command::new(program)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())

@@ -3,14 +3,12 @@
 package main
 
 import (
-	"bufio"
 	_ "crypto/sha256"
 	_ "crypto/sha512"
-	"encoding/json"
-	"fmt"
-	"os"
 
 	"github.com/distribution/reference"
+
+	"oracle/lines"
 )
 
 type answer struct {
@@ -38,30 +36,6 @@ func read(image string) answer {
 	return found
 }
 
-func run() error {
-	lines := bufio.NewScanner(os.Stdin)
-	lines.Buffer(nil, 1<<20)
-	out := bufio.NewWriter(os.Stdout)
-	encoder := json.NewEncoder(out)
-	encoder.SetEscapeHTML(false)
-	for lines.Scan() {
-		var image string
-		if err := json.Unmarshal(lines.Bytes(), &image); err != nil {
-			return fmt.Errorf("a line is no JSON string: %w", err)
-		}
-		if err := encoder.Encode(read(image)); err != nil {
-			return err
-		}
-	}
-	if err := lines.Err(); err != nil {
-		return err
-	}
-	return out.Flush()
-}
-
 func main() {
-	if err := run(); err != nil {
-		fmt.Fprintln(os.Stderr, "oracle reference:", err)
-		os.Exit(2)
-	}
+	lines.Answer(read)
 }
