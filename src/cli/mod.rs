@@ -7,6 +7,7 @@ mod completions;
 mod explain;
 mod man;
 mod policy_file;
+mod rbac;
 mod review;
 mod schema;
 mod serve;
@@ -77,6 +78,7 @@ enum Command {
     Review(review::Args),
     /// Check policies: every fault at once, with its source line
     Check(check::Args),
+    Rbac(rbac::Args),
     /// Print the JSON Schema of the policy
     Schema(schema::Args),
     /// Print the completions of a shell
@@ -97,6 +99,7 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Explain(args) => args.run(),
         Command::Review(args) => args.run(common),
         Command::Check(args) => args.run(common),
+        Command::Rbac(args) => args.run(),
         Command::Schema(args) => args.run(),
         Command::Completions(args) => args.run(),
         Command::Man(args) => args.run(),

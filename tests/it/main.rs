@@ -6,6 +6,7 @@ mod check_command;
 mod keyring;
 mod policy;
 mod policy_properties;
+mod rbac_command;
 mod reference;
 mod review;
 mod review_command;
