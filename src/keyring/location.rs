@@ -16,13 +16,20 @@ pub(super) struct Location<'t> {
 impl<'t> Location<'t> {
     /// None where Go refuses it. Nothing is allocated for a text without `%`.
     pub(super) fn parse(text: &'t [u8]) -> Option<Self> {
+        // Nearly every name and key: no user, query, fragment or escape, no control character, and no address of IPv6.
+        if text.iter().all(|&byte| is_plain(byte)) {
+            let (authority, path) = split_path(text);
+            let port = authority.iter().position(|&byte| byte == b':').unwrap_or(authority.len());
+            let location = Self { authority: Cow::Borrowed(authority), path: Cow::Borrowed(path) };
+            return is_port(&authority[port..]).then_some(location);
+        }
         let (text, fragment) = cut(text, b'#');
         unescape(fragment, |_| true)?;
         if text.iter().any(u8::is_ascii_control) {
             return None;
         }
         let (text, _query) = cut(text, b'?');
-        let (authority, path) = text.split_at(text.iter().position(|&byte| byte == b'/').unwrap_or(text.len()));
+        let (authority, path) = split_path(text);
         let host = match authority.iter().rposition(|&byte| byte == b'@') {
             Some(at) if !is_user(&authority[..at]) => return None,
             Some(at) => &authority[at + 1..],
@@ -48,6 +55,16 @@ pub(super) fn split_port(authority: &[u8]) -> (Range<usize>, Range<usize>) {
     let is_stray = authority[host.start..].contains(&b'[') || authority[after..].contains(&b']');
     // A second colon outside of brackets does not get here: `parse_host` refuses it.
     if is_stray { whole } else { (host, colon + 1..authority.len()) }
+}
+
+/// What a host and a path hold as they are.
+fn is_plain(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-'..=b'/' | b':' | b'_')
+}
+
+/// What stands before the first slash, and the rest with it.
+fn split_path(text: &[u8]) -> (&[u8], &[u8]) {
+    text.split_at(text.iter().position(|&byte| byte == b'/').unwrap_or(text.len()))
 }
 
 /// What stands before and behind the first `separator`.
