@@ -12,6 +12,7 @@ use std::sync::Arc;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use mirrorgate::app::App;
 use mirrorgate::image::Reference;
+use mirrorgate::keyring::{DOCKER_CFG, PullSecret};
 use mirrorgate::policy::{LoadedPolicy, Policy};
 use mirrorgate::review::Mode;
 use mirrorgate::server::handler;
@@ -102,5 +103,37 @@ fn policies(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, reviews, reviews_with_the_log, references, policies);
+/// What matching an image against a pull secret costs, and what reading a large one does.
+fn pull_secrets(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("pull secret");
+    let config = |keys: &[String]| {
+        let entries: Vec<String> =
+            keys.iter().map(|key| format!("\"{key}\": {{\"auth\": \"{}\"}}", "Zm86".repeat(10))).collect();
+        format!("{{{}}}", entries.join(","))
+    };
+    let read = |config: &str| match PullSecret::read(DOCKER_CFG, |_| Some(config.as_bytes())) {
+        PullSecret::DockerConfig(coverage) => coverage,
+        other => panic!("{other:?}"),
+    };
+    for (name, keys) in [
+        ("1 key, covers", &["https://harbor.corp:5000/v2/"][..]),
+        ("1 key, does not cover", &["https://index.docker.io/v1/"]),
+        ("3 keys with globs, does not cover", &["*.corp:443", "https://index.docker.io/v1/", "*bor.*:5000/team"]),
+    ] {
+        let coverage = read(&config(&keys.iter().map(|&key| key.to_owned()).collect::<Vec<_>>()));
+        let image = "harbor.corp:5000/proxy/docker.io/library/nginx";
+        group.bench_function(name, |bencher| bencher.iter(|| coverage.covers(black_box(image))));
+    }
+    let large = config(
+        &(0..10_000).map(|number| format!("https://registry-{number}.example.com:5000/team")).collect::<Vec<_>>(),
+    );
+    println!("pull secret with 10,000 keys: {} bytes", large.len());
+    group.bench_function("10,000 keys, read", |bencher| bencher.iter(|| read(black_box(&large))));
+    let coverage = read(&large);
+    let image = "registry-10000.example.com:5000/team/app";
+    group.bench_function("10,000 keys, does not cover", |bencher| bencher.iter(|| coverage.covers(black_box(image))));
+    group.finish();
+}
+
+criterion_group!(benches, reviews, reviews_with_the_log, references, policies, pull_secrets);
 criterion_main!(benches);
