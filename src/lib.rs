@@ -10,6 +10,7 @@
 //! | module | is for |
 //! | --- | --- |
 //! | [`image`] | image references and registries, as the container runtimes read them |
+//! | [`json`] | JSON of the request path: read borrowed, skipped fast, written in one go |
 //! | [`yaml`] | YAML as Kubernetes reads it, every node with its place in the source |
 //! | [`keyring`] | pull secrets: which images the kubelet has credentials for |
 //! | [`policy`] | the policy document, and its compiled form that cannot be invalid |
@@ -21,13 +22,14 @@
 //! | [`telemetry`] | the log subscriber and the name of every metric |
 //! | [`cli`] | one file a subcommand |
 //!
-//! Imports run one way: `image <- yaml <- keyring <- policy <- review <- telemetry <- cluster <- app <- server <- serve <- cli <- main`.
-//! `image`, `yaml`, `keyring`, `policy` and `review` are pure: no clock, no file, no socket, no `async`.
+//! Imports run one way: `image <- json <- yaml <- keyring <- policy <- review <- telemetry <- cluster <- app <- server <- serve <- cli <- main`.
+//! `image`, `json`, `yaml`, `keyring`, `policy` and `review` are pure: no clock, no file, no socket, no `async`.
 
 pub mod app;
 pub mod cli;
 pub mod cluster;
 pub mod image;
+pub mod json;
 pub mod keyring;
 pub mod policy;
 pub mod review;

@@ -6,9 +6,10 @@ use std::fmt::Write as _;
 use serde::Serialize;
 
 use crate::image::Escaped;
+use crate::json::Writer;
 
 use super::original_images::original_images;
-use super::patch::Patch;
+use super::patch::{Patch, PatchBuilder};
 use super::plan::{Outcome, Plan, PlannedImage};
 use super::pod::Pod;
 use super::{Change, Mode};
@@ -59,6 +60,16 @@ pub enum CauseReason {
     ImageInvalid,
     /// The rewritten image would be no valid reference (M6).
     RewriteInvalid,
+}
+
+impl CauseReason {
+    /// The word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::ImageInvalid => "ImageInvalid",
+            Self::RewriteInvalid => "RewriteInvalid",
+        }
+    }
 }
 
 impl Decision {
@@ -115,22 +126,22 @@ fn cause(planned: &PlannedImage<'_, '_>) -> Option<Cause> {
 }
 
 fn patch(pod: &Pod<'_>, change: Change<'_>, plan: &Plan<'_, '_>) -> Patch {
-    let mut patch = Patch::default();
+    let mut patch = PatchBuilder::new(plan.images.len());
     for planned in &plan.images {
         if let Outcome::Rewritten { to, .. } = &planned.outcome {
-            patch.replace(planned.field.pointer(), to.clone());
+            patch.replace(planned.field, to);
         }
     }
     let old = match change {
         Change::Create => None,
         Change::Update { old } => Some(old),
         // The API server drops every change of metadata there (U3).
-        Change::EphemeralContainers { .. } => return patch,
+        Change::EphemeralContainers { .. } => return patch.finish(),
     };
     if let Some(value) = original_images(pod, old, &plan.images) {
-        patch.annotate(pod.has_metadata(), pod.has_annotations(), value);
+        patch.annotate(pod.has_metadata(), pod.has_annotations(), &value);
     }
-    patch
+    patch.finish()
 }
 
 /// Denials first: where not all fits, it is they that must be read.
@@ -177,14 +188,6 @@ fn audit_annotations(
     plan: &Plan<'_, '_>,
     decision: &Decision,
 ) -> Vec<(Cow<'static, str>, String)> {
-    #[derive(Serialize)]
-    struct Rewrite<'a> {
-        field: String,
-        from: &'a str,
-        to: &'a str,
-        mirror: &'a str,
-    }
-
     let stored = match change {
         Change::Create => None,
         Change::Update { old } | Change::EphemeralContainers { old } => old.original_images(),
@@ -193,21 +196,31 @@ fn audit_annotations(
     let key =
         |key: &'static str| -> Cow<'static, str> { if repeated { format!("{key}-again").into() } else { key.into() } };
     let mut annotations = vec![(key("decision"), if decision.would_allow { "allow" } else { "deny" }.to_owned())];
-    let rewrites: Vec<Rewrite<'_>> = plan
-        .images
-        .iter()
-        .filter_map(|planned| match &planned.outcome {
-            Outcome::Rewritten { to, mirror, .. } => {
-                Some(Rewrite { field: planned.field.to_string(), from: planned.image, to, mirror: mirror.name() })
-            }
-            _ => None,
-        })
-        .collect();
-    if !rewrites.is_empty() {
-        annotations.push((key("rewritten"), serde_json::to_string(&rewrites).unwrap_or_default()));
+    if let Some(rewrites) = rewrites(plan) {
+        annotations.push((key("rewritten"), rewrites));
     }
     if !decision.would_allow {
         annotations.push((key("denied"), decision.message()));
     }
     annotations
+}
+
+/// `[{"field": "spec.containers[0].image", "from": "nginx", "to": "...", "mirror": "harbor"}]`; none without rewrites. A
+/// reference needs no escapes: its grammar has none of what does.
+fn rewrites(plan: &Plan<'_, '_>) -> Option<String> {
+    const BYTES_PER_REWRITE: usize = 256;
+    let mut json = Writer::with_capacity(plan.images.len() * BYTES_PER_REWRITE);
+    let rewritten = plan.images.iter().filter_map(|planned| match &planned.outcome {
+        Outcome::Rewritten { to, mirror, .. } => Some((planned, to, mirror)),
+        _ => None,
+    });
+    let mut any = false;
+    json.list("[]", rewritten, |json, (planned, to, mirror)| {
+        any = true;
+        json.raw(r#"{"field":""#);
+        planned.field.write_path(json);
+        json.raw(r#"","from":"#).plain(planned.image).raw(r#","to":"#).plain(to);
+        json.raw(r#","mirror":"#).string(mirror.name()).raw("}");
+    });
+    any.then(|| json.into_string())
 }

@@ -9,22 +9,18 @@
 //! not here (`server::wire`), nor is where the policy comes from.
 
 mod decide;
-mod object;
 mod original_images;
 mod patch;
 mod plan;
 mod pod;
 mod secrets;
-mod text;
 
 pub use decide::{Cause, CauseReason, Decision, decide};
-pub use object::Object;
 pub use original_images::ORIGINAL_IMAGES;
-pub use patch::{Patch, PatchOperation};
+pub use patch::Patch;
 pub use plan::{Kept, Outcome, Plan, PlannedImage, plan, plan_image};
 pub use pod::{ImageField, ImageList, Owner, Pod};
 pub use secrets::{Known, PullSecrets, Scope, SecretsByName};
-pub use text::Text;
 
 /// How a namespace opted in; it arrives as the URL path that the API server calls (A8).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

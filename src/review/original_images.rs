@@ -5,10 +5,10 @@ use std::collections::{HashMap, HashSet};
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
-use serde::ser::{SerializeMap, Serializer};
 
 use super::plan::{Outcome, PlannedImage};
 use super::pod::{ImageList, Pod};
+use crate::json::Writer;
 
 /// The annotation's key.
 pub const ORIGINAL_IMAGES: &str = "mirrorgate.dev/original-images";
@@ -33,9 +33,10 @@ pub(super) fn original_images(pod: &Pod<'_>, old: Option<&Pod<'_>>, images: &[Pl
     let stored: HashSet<(&str, &str)> = stored.0.iter().map(|(key, reference)| (&**key, &**reference)).collect();
     let mut places: HashMap<String, usize> = HashMap::new();
     for (place, (key, _)) in entries.0.iter().enumerate() {
-        places.entry(key.clone()).or_insert(place);
+        places.entry(key.clone().into_owned()).or_insert(place);
     }
-    let mut added = HashSet::new();
+    entries.0.reserve(images.len());
+    let mut added = HashSet::with_capacity(images.len());
     for planned in rewritten {
         let is_volume = planned.field.list == ImageList::Volumes;
         let key = if is_volume { Cow::Owned(format!("{VOLUME}{}", planned.name)) } else { Cow::Borrowed(planned.name) };
@@ -43,12 +44,10 @@ pub(super) fn original_images(pod: &Pod<'_>, old: Option<&Pod<'_>>, images: &[Pl
             Some(&place) => {
                 let (key, reference) = &mut entries.0[place];
                 if stored.contains(&(&**key, &**reference)) {
-                    planned.image.clone_into(reference);
+                    *reference = Cow::Borrowed(planned.image);
                 }
             }
-            None if added.insert((is_volume, planned.name)) => {
-                entries.0.push((key.into_owned(), planned.image.to_owned()));
-            }
+            None if added.insert((is_volume, planned.name)) => entries.0.push((key, Cow::Borrowed(planned.image))),
             None => {}
         }
     }
@@ -60,41 +59,39 @@ pub(super) fn original_images(pod: &Pod<'_>, old: Option<&Pod<'_>>, images: &[Pl
 
 /// The annotation's JSON object, in its own order.
 #[derive(Default)]
-struct Entries(Vec<(String, String)>);
+struct Entries<'a>(Vec<(Cow<'a, str>, Cow<'a, str>)>);
 
-impl Entries {
+impl Entries<'_> {
     /// What is no JSON object of strings is as if absent: it is not ours.
     fn read(annotation: Option<&str>) -> Self {
         annotation.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default()
     }
 
     fn write(&self) -> String {
-        let mut json = Vec::new();
-        let mut serializer = serde_json::Serializer::new(&mut json);
-        let written = serializer.serialize_map(Some(self.0.len())).and_then(|mut map| {
-            self.0.iter().try_for_each(|(key, reference)| map.serialize_entry(key, reference))?;
-            map.end()
+        let mut json =
+            Writer::with_capacity(self.0.iter().map(|(key, reference)| key.len() + reference.len() + 6).sum());
+        json.list("{}", &self.0, |json, (key, reference)| {
+            json.string(key).raw(":").string(reference);
         });
-        debug_assert!(written.is_ok(), "strings into memory");
-        String::from_utf8(json).unwrap_or_default()
+        json.into_string()
     }
 }
 
-impl<'de> Deserialize<'de> for Entries {
+impl<'de> Deserialize<'de> for Entries<'_> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct EntriesVisitor;
 
         impl<'de> Visitor<'de> for EntriesVisitor {
-            type Value = Entries;
+            type Value = Entries<'static>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("an object of strings")
             }
 
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Entries, A::Error> {
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Entries<'static>, A::Error> {
                 let mut entries = Entries::default();
-                while let Some(entry) = map.next_entry()? {
-                    entries.0.push(entry);
+                while let Some((key, reference)) = map.next_entry::<String, String>()? {
+                    entries.0.push((key.into(), reference.into()));
                 }
                 Ok(entries)
             }

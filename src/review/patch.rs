@@ -1,56 +1,15 @@
 //! RFC 6902 operations on the pod's own JSON, built from the plan and never from a difference of two pods (A4).
 
-use serde::Serialize;
-
 use super::original_images::ORIGINAL_IMAGES;
+use super::pod::ImageField;
+use crate::json::Writer;
 
-/// The operations, in order. An empty patch is no patch.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-#[serde(transparent)]
-pub struct Patch(Vec<PatchOperation>);
+/// What one `replace` takes at most times, in bytes: room for all of them is made at once.
+const BYTES_PER_REPLACE: usize = 192;
 
-/// One operation; it serialises as RFC 6902 writes it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(tag = "op", rename_all = "lowercase")]
-pub enum PatchOperation {
-    /// Replaces a string that is there.
-    Replace {
-        /// JSON pointer.
-        path: String,
-        /// The new text.
-        value: String,
-    },
-    /// Adds a member to an object that is there, or replaces it.
-    Add {
-        /// JSON pointer.
-        path: &'static str,
-        /// What is added.
-        value: Added,
-    },
-}
-
-/// What an `add` brings.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(untagged)]
-pub enum Added {
-    /// The annotation, into annotations that are there.
-    Text(String),
-    /// The annotations with it, where there are none.
-    Annotations(Annotations),
-    /// The metadata with them, where there is none.
-    Metadata {
-        /// `metadata.annotations`
-        annotations: Annotations,
-    },
-}
-
-/// `metadata.annotations` with our annotation alone.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Annotations {
-    /// The value of `mirrorgate.dev/original-images`.
-    #[serde(rename = "mirrorgate.dev/original-images")]
-    pub original_images: String,
-}
+/// A patch as JSON, in the order in which it is applied. Without operations it is no patch.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Patch(String);
 
 impl Patch {
     /// Whether nothing changes.
@@ -58,31 +17,52 @@ impl Patch {
         self.0.is_empty()
     }
 
-    /// The operations, in order.
-    pub fn operations(&self) -> &[PatchOperation] {
-        &self.0
+    /// The operations, a JSON array.
+    pub fn as_json(&self) -> &str {
+        if self.is_empty() { "[]" } else { &self.0 }
+    }
+}
+
+/// A patch that is being built.
+#[derive(Debug)]
+pub(super) struct PatchBuilder {
+    json: Writer,
+    is_empty: bool,
+}
+
+impl PatchBuilder {
+    pub(super) fn new(replaces: usize) -> Self {
+        Self { json: Writer::with_capacity(replaces * BYTES_PER_REPLACE), is_empty: true }
     }
 
-    /// Replaces the string at `pointer`, which must be there.
-    pub(super) fn replace(&mut self, pointer: String, value: String) {
-        self.0.push(PatchOperation::Replace { path: pointer, value });
+    /// Replaces the image that is at `field`. A reference needs no escapes: its grammar has none of what does.
+    pub(super) fn replace(&mut self, field: ImageField, image: &str) {
+        self.operation(r#"{"op":"replace","path":""#);
+        field.write_pointer(&mut self.json);
+        self.json.raw(r#"","value":"#).plain(image).raw("}");
     }
 
     /// Sets `mirrorgate.dev/original-images`, adding its parents only where they are absent or null.
-    pub(super) fn annotate(&mut self, has_metadata: bool, has_annotations: bool, value: String) {
+    pub(super) fn annotate(&mut self, has_metadata: bool, has_annotations: bool, value: &str) {
         debug_assert_eq!(ORIGINAL_IMAGES, "mirrorgate.dev/original-images");
-        let annotations = |original_images| Annotations { original_images };
-        self.0.push(match (has_metadata, has_annotations) {
-            (_, true) => PatchOperation::Add {
-                path: "/metadata/annotations/mirrorgate.dev~1original-images",
-                value: Added::Text(value),
-            },
-            (true, false) => {
-                PatchOperation::Add { path: "/metadata/annotations", value: Added::Annotations(annotations(value)) }
-            }
-            (false, false) => {
-                PatchOperation::Add { path: "/metadata", value: Added::Metadata { annotations: annotations(value) } }
-            }
-        });
+        let (before, after) = match (has_metadata, has_annotations) {
+            (_, true) => (r#"/metadata/annotations/mirrorgate.dev~1original-images","value":"#, "}"),
+            (true, false) => (r#"/metadata/annotations","value":{"mirrorgate.dev/original-images":"#, "}}"),
+            (false, false) => (r#"/metadata","value":{"annotations":{"mirrorgate.dev/original-images":"#, "}}}"),
+        };
+        self.operation(r#"{"op":"add","path":""#);
+        self.json.raw(before).string(value).raw(after);
+    }
+
+    pub(super) fn finish(mut self) -> Patch {
+        if !self.is_empty {
+            self.json.raw("]");
+        }
+        Patch(self.json.into_string())
+    }
+
+    fn operation(&mut self, start: &str) {
+        self.json.raw(if self.is_empty { "[" } else { "," }).raw(start);
+        self.is_empty = false;
     }
 }

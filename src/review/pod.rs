@@ -6,91 +6,180 @@
 use std::collections::HashMap;
 use std::fmt;
 
-use serde::Deserialize;
-use serde::de::{Deserializer, MapAccess, Visitor};
-
-use super::object::Object;
 use super::original_images::ORIGINAL_IMAGES;
-use super::text::Text;
+use crate::json::{Fault, Reader, Text, Writer};
 
 /// The annotation that the kubelet puts on the mirror pod of a static pod. Its presence decides, not its value (U1).
 const MIRROR_POD: &str = "kubernetes.io/config.mirror";
 
 /// A pod, as far as a decision reads it. Lists and objects that are `null` are as if absent.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default)]
 pub struct Pod<'a> {
-    #[serde(borrow, default)]
-    metadata: Option<Object<Metadata<'a>>>,
-    #[serde(borrow, default)]
-    spec: Option<Object<Spec<'a>>>,
+    metadata: Option<Metadata<'a>>,
+    spec: Option<Spec<'a>>,
 }
 
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Debug, Default)]
 struct Metadata<'a> {
-    #[serde(borrow, default)]
     name: Option<Text<'a>>,
-    #[serde(borrow, default)]
     generate_name: Option<Text<'a>>,
-    #[serde(borrow, default)]
     deletion_timestamp: Option<Text<'a>>,
-    #[serde(borrow, default)]
     annotations: Option<Annotations<'a>>,
-    #[serde(borrow, default)]
-    owner_references: Option<Vec<Option<Object<Owner<'a>>>>>,
+    owner_references: Vec<Owner<'a>>,
 }
 
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
+/// An entry that is `null` keeps its place.
+#[derive(Debug, Default)]
 struct Spec<'a> {
-    #[serde(borrow, default)]
-    containers: Option<Vec<Option<Object<Container<'a>>>>>,
-    #[serde(borrow, default)]
-    init_containers: Option<Vec<Option<Object<Container<'a>>>>>,
-    #[serde(borrow, default)]
-    ephemeral_containers: Option<Vec<Option<Object<Container<'a>>>>>,
-    #[serde(borrow, default)]
-    volumes: Option<Vec<Option<Object<Volume<'a>>>>>,
+    containers: Vec<Option<Container<'a>>>,
+    init_containers: Vec<Option<Container<'a>>>,
+    ephemeral_containers: Vec<Option<Container<'a>>>,
+    volumes: Vec<Option<Volume<'a>>>,
 }
 
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Debug, Default)]
 struct Container<'a> {
-    #[serde(borrow, default)]
     name: Option<Text<'a>>,
-    #[serde(borrow, default)]
     image: Option<Text<'a>>,
-    #[serde(borrow, default)]
     image_pull_policy: Option<Text<'a>>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default)]
 struct Volume<'a> {
-    #[serde(borrow, default)]
     name: Option<Text<'a>>,
-    #[serde(borrow, default)]
-    image: Option<Object<ImageVolume<'a>>>,
+    image: Option<ImageVolume<'a>>,
 }
 
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Debug, Default)]
 struct ImageVolume<'a> {
-    #[serde(borrow, default)]
     reference: Option<Text<'a>>,
-    #[serde(borrow, default)]
     pull_policy: Option<Text<'a>>,
 }
 
 /// An owner reference. An author can forge one: it may stop a rewrite, never a check (M10).
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Debug, Default)]
 pub struct Owner<'a> {
-    #[serde(borrow, default)]
     api_version: Option<Text<'a>>,
-    #[serde(borrow, default)]
     kind: Option<Text<'a>>,
-    #[serde(borrow, default)]
     name: Option<Text<'a>>,
+}
+
+fn text<'a>(json: &mut Reader<'a>) -> Result<Option<Text<'a>>, Fault> {
+    json.optional(Reader::string)
+}
+
+/// A list whose entries may be `null`; empty where it is `null` itself.
+fn entries<'a, T>(
+    json: &mut Reader<'a>,
+    read: impl Fn(&mut Reader<'a>) -> Result<T, Fault>,
+) -> Result<Vec<Option<T>>, Fault> {
+    let mut entries = Vec::new();
+    json.optional(|json| {
+        json.list(|json| {
+            entries.push(json.optional(&read)?);
+            Ok(())
+        })
+    })?;
+    Ok(entries)
+}
+
+impl<'a> Metadata<'a> {
+    fn read(json: &mut Reader<'a>) -> Result<Self, Fault> {
+        let mut metadata = Self::default();
+        json.object(|json, key| {
+            match key {
+                "name" => metadata.name = text(json)?,
+                "generateName" => metadata.generate_name = text(json)?,
+                "deletionTimestamp" => metadata.deletion_timestamp = text(json)?,
+                "annotations" => metadata.annotations = json.optional(Annotations::read)?,
+                "ownerReferences" => {
+                    metadata.owner_references = entries(json, Owner::read)?.into_iter().flatten().collect();
+                }
+                _ => json.skip()?,
+            }
+            Ok(())
+        })?;
+        Ok(metadata)
+    }
+}
+
+impl<'a> Spec<'a> {
+    fn read(json: &mut Reader<'a>) -> Result<Self, Fault> {
+        let mut spec = Self::default();
+        json.object(|json, key| {
+            match key {
+                "containers" => spec.containers = entries(json, Container::read)?,
+                "initContainers" => spec.init_containers = entries(json, Container::read)?,
+                "ephemeralContainers" => spec.ephemeral_containers = entries(json, Container::read)?,
+                "volumes" => spec.volumes = entries(json, Volume::read)?,
+                _ => json.skip()?,
+            }
+            Ok(())
+        })?;
+        Ok(spec)
+    }
+}
+
+impl<'a> Container<'a> {
+    fn read(json: &mut Reader<'a>) -> Result<Self, Fault> {
+        let mut container = Self::default();
+        json.object(|json, key| {
+            match key {
+                "name" => container.name = text(json)?,
+                "image" => container.image = text(json)?,
+                "imagePullPolicy" => container.image_pull_policy = text(json)?,
+                _ => json.skip()?,
+            }
+            Ok(())
+        })?;
+        Ok(container)
+    }
+}
+
+impl<'a> Volume<'a> {
+    fn read(json: &mut Reader<'a>) -> Result<Self, Fault> {
+        let mut volume = Self::default();
+        json.object(|json, key| {
+            match key {
+                "name" => volume.name = text(json)?,
+                "image" => volume.image = json.optional(ImageVolume::read)?,
+                _ => json.skip()?,
+            }
+            Ok(())
+        })?;
+        Ok(volume)
+    }
+}
+
+impl<'a> ImageVolume<'a> {
+    fn read(json: &mut Reader<'a>) -> Result<Self, Fault> {
+        let mut image = Self::default();
+        json.object(|json, key| {
+            match key {
+                "reference" => image.reference = text(json)?,
+                "pullPolicy" => image.pull_policy = text(json)?,
+                _ => json.skip()?,
+            }
+            Ok(())
+        })?;
+        Ok(image)
+    }
+}
+
+impl<'a> Owner<'a> {
+    fn read(json: &mut Reader<'a>) -> Result<Self, Fault> {
+        let mut owner = Self::default();
+        json.object(|json, key| {
+            match key {
+                "apiVersion" => owner.api_version = text(json)?,
+                "kind" => owner.kind = text(json)?,
+                "name" => owner.name = text(json)?,
+                _ => json.skip()?,
+            }
+            Ok(())
+        })?;
+        Ok(owner)
+    }
 }
 
 impl Owner<'_> {
@@ -120,32 +209,20 @@ struct Annotations<'a> {
     bytes: usize,
 }
 
-impl<'de: 'a, 'a> Deserialize<'de> for Annotations<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct AnnotationsVisitor;
-
-        impl<'de> Visitor<'de> for AnnotationsVisitor {
-            type Value = Annotations<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("annotations")
+impl<'a> Annotations<'a> {
+    fn read(json: &mut Reader<'a>) -> Result<Self, Fault> {
+        let mut annotations = Self::default();
+        json.object(|json, key| {
+            let value = text(json)?;
+            annotations.bytes += key.len() + value.as_deref().map_or(0, str::len);
+            match key {
+                MIRROR_POD => annotations.mirror_pod = true,
+                ORIGINAL_IMAGES => annotations.original_images = value,
+                _ => {}
             }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut annotations = Annotations::default();
-                while let Some((key, value)) = map.next_entry::<Text<'de>, Option<Text<'de>>>()? {
-                    annotations.bytes += key.len() + value.as_deref().map_or(0, str::len);
-                    match &*key {
-                        MIRROR_POD => annotations.mirror_pod = true,
-                        ORIGINAL_IMAGES => annotations.original_images = value,
-                        _ => {}
-                    }
-                }
-                Ok(annotations)
-            }
-        }
-
-        deserializer.deserialize_map(AnnotationsVisitor)
+            Ok(())
+        })?;
+        Ok(annotations)
     }
 }
 
@@ -154,8 +231,28 @@ impl<'a> Pod<'a> {
     ///
     /// # Errors
     /// What is no JSON, or of another shape than a pod (a number as image, a list as spec), which no API server sends.
-    pub fn parse(json: &'a str) -> Result<Self, serde_json::Error> {
-        serde_json::from_str(json).map(|Object(pod)| pod)
+    pub fn parse(json: &'a str) -> Result<Self, Fault> {
+        let mut json = Reader::new(json);
+        let pod = Self::read(&mut json)?;
+        json.end()?;
+        Ok(pod)
+    }
+
+    /// Reads the pod that is next.
+    ///
+    /// # Errors
+    /// As `parse`.
+    pub fn read(json: &mut Reader<'a>) -> Result<Self, Fault> {
+        let mut pod = Self::default();
+        json.object(|json, key| {
+            match key {
+                "metadata" => pod.metadata = json.optional(Metadata::read)?,
+                "spec" => pod.spec = json.optional(Spec::read)?,
+                _ => json.skip()?,
+            }
+            Ok(())
+        })?;
+        Ok(pod)
     }
 
     /// `metadata.name`; empty where absent, as it is under `generateName` (U5).
@@ -170,12 +267,7 @@ impl<'a> Pod<'a> {
 
     /// The owner references.
     pub fn owners(&self) -> impl Iterator<Item = &Owner<'a>> {
-        self.metadata
-            .iter()
-            .filter_map(|m| m.owner_references.as_deref())
-            .flatten()
-            .flatten()
-            .map(|Object(owner)| owner)
+        self.metadata.iter().flat_map(|metadata| &metadata.owner_references)
     }
 
     /// Whether this is the mirror pod of a static pod (U1).
@@ -232,18 +324,18 @@ impl<'a> Pod<'a> {
     }
 
     fn containers(&self, list: ImageList) -> impl Iterator<Item = (usize, &Container<'a>)> {
-        let containers = self.spec.as_ref().and_then(|spec| match list {
-            ImageList::Containers => spec.containers.as_deref(),
-            ImageList::InitContainers => spec.init_containers.as_deref(),
-            ImageList::EphemeralContainers => spec.ephemeral_containers.as_deref(),
-            ImageList::Volumes => None,
+        let containers = self.spec.as_ref().map_or(&[][..], |spec| match list {
+            ImageList::Containers => &spec.containers,
+            ImageList::InitContainers => &spec.init_containers,
+            ImageList::EphemeralContainers => &spec.ephemeral_containers,
+            ImageList::Volumes => &[],
         });
-        containers.unwrap_or_default().iter().enumerate().filter_map(|(index, c)| Some((index, &**c.as_ref()?)))
+        containers.iter().enumerate().filter_map(|(index, container)| Some((index, container.as_ref()?)))
     }
 
     fn volumes(&self) -> impl Iterator<Item = (usize, &Volume<'a>)> {
-        let volumes = self.spec.as_ref().and_then(|spec| spec.volumes.as_deref()).unwrap_or_default();
-        volumes.iter().enumerate().filter_map(|(index, v)| Some((index, &**v.as_ref()?)))
+        let volumes = self.spec.as_ref().map_or(&[][..], |spec| &spec.volumes);
+        volumes.iter().enumerate().filter_map(|(index, volume)| Some((index, volume.as_ref()?)))
     }
 }
 
@@ -335,11 +427,16 @@ pub struct ImageField {
 }
 
 impl ImageField {
-    /// The JSON pointer (RFC 6901): `/spec/containers/0/image`.
-    pub fn pointer(self) -> String {
-        let Self { list, index } = self;
-        let tail = if list == ImageList::Volumes { "/image/reference" } else { "/image" };
-        ["/spec/", list.key(), "/", &index.to_string(), tail].concat()
+    /// Writes the JSON pointer (RFC 6901): `/spec/containers/0/image`.
+    pub(super) fn write_pointer(self, json: &mut Writer) {
+        let tail = if self.list == ImageList::Volumes { "/image/reference" } else { "/image" };
+        json.raw("/spec/").raw(self.list.key()).raw("/").number(self.index).raw(tail);
+    }
+
+    /// Writes the path as `Display` does, several times as fast.
+    pub(super) fn write_path(self, json: &mut Writer) {
+        let tail = if self.list == ImageList::Volumes { "].image.reference" } else { "].image" };
+        json.raw("spec.").raw(self.list.key()).raw("[").number(self.index).raw(tail);
     }
 }
 

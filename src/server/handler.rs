@@ -18,19 +18,19 @@ const MOST_NAME_CHARS: usize = 253;
 /// Answers one review.
 ///
 /// # Errors
-/// 400 for a body that is no review, 503 while there is no policy, 500 for a fault of ours (A2): never a denial.
-pub fn review(app: &App, mode: Mode, body: &[u8]) -> Result<Vec<u8>, Refusal> {
+/// 400 for a body that is no review, 503 while there is no policy (A2): never a denial.
+pub fn review(app: &App, mode: Mode, body: &[u8]) -> Result<String, Refusal> {
     let started = Instant::now();
     let Some(loaded) = app.policy() else {
         app.metrics().admission(mode.as_str(), "OTHER", "error", started.elapsed().as_secs_f64());
         return Err(Refusal::not_ready("no policy is loaded yet; /readyz says why"));
     };
-    let answered = Request::parse(body).map_err(Refusal::bad_review).and_then(|request| {
+    let answered = Request::parse(body).map_err(Refusal::bad_review).map(|request| {
         let (plan, decision) = request.decide(mode, &loaded.policy);
-        let answer = wire::answer(&request.uid, &decision).map_err(Refusal::internal)?;
+        let answer = wire::answer(&request.uid, &decision);
         count(app, mode, &request, &plan, &decision, started);
         log(mode, &request, &plan, &decision, started);
-        Ok(answer)
+        answer
     });
     if let Err(refusal) = &answered {
         app.metrics().admission(mode.as_str(), "OTHER", "error", started.elapsed().as_secs_f64());

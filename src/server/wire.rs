@@ -3,19 +3,13 @@
 //! The request is borrowed from the body, and only the fields that matter are read: a review carries the whole pod twice,
 //! and most of it is skipped. What is decided is not here.
 
-use std::borrow::Cow;
-use std::fmt;
-
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use serde::de::{IgnoredAny, MapAccess, Visitor};
-use serde::ser::SerializeMap;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use serde_json::value::RawValue;
 
 use crate::image::Escaped;
+use crate::json::{Fault, Reader, Text, Writer};
 use crate::policy::Policy;
-use crate::review::{Cause, CauseReason, Change, Decision, Mode, Object, Plan, Pod, Text, decide, plan};
+use crate::review::{Cause, Change, Decision, Mode, Plan, Pod, decide, plan};
 
 const API_VERSION: &str = "admission.k8s.io/v1";
 const KIND: &str = "AdmissionReview";
@@ -48,26 +42,18 @@ pub enum BadReview {
     },
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase", bound(deserialize = "'de: 'a"))]
-struct Review<'a, const DIRECT: bool> {
-    #[serde(borrow, default)]
+/// The review as it is read.
+#[derive(Default)]
+struct RawReview<'a> {
     api_version: Option<Text<'a>>,
-    #[serde(borrow, default)]
     kind: Option<Text<'a>>,
-    #[serde(borrow, default)]
-    request: Option<RawRequest<'a, DIRECT>>,
+    request: Option<RawRequest<'a>>,
 }
 
-/// The request as it is read, key by key.
-///
-/// With `DIRECT` the objects are read as pods in the same pass, as soon as what came before says that they are: the API
-/// server writes resource and operation first. Without it they are only skipped over, and read once all is known; that
-/// is for bodies in another order, and for the ones at fault, whose fault it names.
 #[derive(Default)]
-struct RawRequest<'a, const DIRECT: bool> {
+struct RawRequest<'a> {
     uid: Option<Text<'a>>,
-    resource: Option<Object<Resource<'a>>>,
+    resource: Resource<'a>,
     sub_resource: Option<Text<'a>>,
     namespace: Option<Text<'a>>,
     operation: Option<Text<'a>>,
@@ -76,96 +62,101 @@ struct RawRequest<'a, const DIRECT: bool> {
     dry_run: Option<bool>,
 }
 
+/// An object, which is a pod if the rest of the request says so.
 #[derive(Default)]
-#[expect(clippy::large_enum_variant, reason = "two of them live on the stack, for one review")]
 enum RawPod<'a> {
     #[default]
     Absent,
-    Json(&'a RawValue),
-    Pod(Pod<'a>),
+    /// Nothing before it said what it is: only passed by.
+    Json(&'a str),
+    /// What came before said that it is a pod, as the API server does: it writes resource and operation first.
+    Read(Result<Box<Pod<'a>>, Fault>),
 }
 
-impl<const DIRECT: bool> RawRequest<'_, DIRECT> {
+#[derive(Default)]
+struct Resource<'a> {
+    group: Option<Text<'a>>,
+    version: Option<Text<'a>>,
+    resource: Option<Text<'a>>,
+}
+
+impl<'a> RawReview<'a> {
+    fn read(json: &mut Reader<'a>) -> Result<Self, Fault> {
+        let mut review = Self::default();
+        json.object(|json, key| {
+            match key {
+                "apiVersion" => review.api_version = json.optional(Reader::string)?,
+                "kind" => review.kind = json.optional(Reader::string)?,
+                "request" => review.request = json.optional(RawRequest::read)?,
+                _ => json.skip()?,
+            }
+            Ok(())
+        })?;
+        Ok(review)
+    }
+}
+
+impl<'a> RawRequest<'a> {
+    fn read(json: &mut Reader<'a>) -> Result<Self, Fault> {
+        let mut request = Self::default();
+        json.object(|json, key| {
+            match key {
+                "uid" => request.uid = json.optional(Reader::string)?,
+                "resource" => request.resource = json.optional(Resource::read)?.unwrap_or_default(),
+                "subResource" => request.sub_resource = json.optional(Reader::string)?,
+                "namespace" => request.namespace = json.optional(Reader::string)?,
+                "operation" => request.operation = json.optional(Reader::string)?,
+                "object" => request.object = request.pod(json)?,
+                "oldObject" => request.old_object = request.pod(json)?,
+                "dryRun" => request.dry_run = json.optional(Reader::bool)?,
+                _ => json.skip()?,
+            }
+            Ok(())
+        })?;
+        Ok(request)
+    }
+
+    fn pod(&self, json: &mut Reader<'a>) -> Result<RawPod<'a>, Fault> {
+        let is_pod = !matches!(self.operation(), Operation::Other(_));
+        let object = json.optional(|json| {
+            let start = json.clone();
+            Ok(match is_pod.then(|| Pod::read(json)) {
+                Some(Ok(pod)) => RawPod::Read(Ok(Box::new(pod))),
+                // What follows may say that it is no pod after all.
+                Some(Err(fault)) => {
+                    *json = start;
+                    json.skip()?;
+                    RawPod::Read(Err(fault))
+                }
+                None => RawPod::Json(json.raw()?),
+            })
+        })?;
+        Ok(object.unwrap_or_default())
+    }
+
     fn operation(&self) -> Operation {
-        let none = Resource::default();
         Operation::new(
-            self.resource.as_deref().unwrap_or(&none),
+            &self.resource,
             self.sub_resource.as_deref().unwrap_or_default(),
             self.operation.as_deref().unwrap_or_default(),
         )
     }
 }
 
-impl<'de: 'a, 'a, const DIRECT: bool> Deserialize<'de> for RawRequest<'a, DIRECT> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct RequestVisitor<const DIRECT: bool>;
-
-        #[derive(Deserialize)]
-        #[serde(field_identifier, rename_all = "camelCase")]
-        enum Key {
-            Uid,
-            Resource,
-            SubResource,
-            Namespace,
-            Operation,
-            Object,
-            OldObject,
-            DryRun,
-            #[serde(other)]
-            Other,
-        }
-
-        impl<'de, const DIRECT: bool> Visitor<'de> for RequestVisitor<DIRECT> {
-            type Value = RawRequest<'de, DIRECT>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an AdmissionRequest")
+impl<'a> Resource<'a> {
+    fn read(json: &mut Reader<'a>) -> Result<Self, Fault> {
+        let mut resource = Self::default();
+        json.object(|json, key| {
+            match key {
+                "group" => resource.group = json.optional(Reader::string)?,
+                "version" => resource.version = json.optional(Reader::string)?,
+                "resource" => resource.resource = json.optional(Reader::string)?,
+                _ => json.skip()?,
             }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut request = RawRequest::<'de, DIRECT>::default();
-                while let Some(key) = map.next_key()? {
-                    match key {
-                        Key::Uid => request.uid = map.next_value()?,
-                        Key::Resource => request.resource = map.next_value()?,
-                        Key::SubResource => request.sub_resource = map.next_value()?,
-                        Key::Namespace => request.namespace = map.next_value()?,
-                        Key::Operation => request.operation = map.next_value()?,
-                        Key::Object => request.object = raw_pod(&request, &mut map)?,
-                        Key::OldObject => request.old_object = raw_pod(&request, &mut map)?,
-                        Key::DryRun => request.dry_run = map.next_value()?,
-                        Key::Other => _ = map.next_value::<IgnoredAny>()?,
-                    }
-                }
-                Ok(request)
-            }
-        }
-
-        fn raw_pod<'de, A: MapAccess<'de>, const DIRECT: bool>(
-            request: &RawRequest<'de, DIRECT>,
-            map: &mut A,
-        ) -> Result<RawPod<'de>, A::Error> {
-            let so_far = request.operation();
-            Ok(if DIRECT && !matches!(so_far, Operation::Other(_)) {
-                let pod: Option<Object<Pod<'de>>> = map.next_value()?;
-                pod.map_or(RawPod::Absent, |Object(pod)| RawPod::Pod(pod))
-            } else {
-                map.next_value::<Option<&'de RawValue>>()?.map_or(RawPod::Absent, RawPod::Json)
-            })
-        }
-
-        deserializer.deserialize_map(RequestVisitor::<DIRECT>)
+            Ok(())
+        })?;
+        Ok(resource)
     }
-}
-
-#[derive(Default, Deserialize)]
-struct Resource<'a> {
-    #[serde(borrow, default)]
-    group: Option<Text<'a>>,
-    #[serde(borrow, default)]
-    version: Option<Text<'a>>,
-    #[serde(borrow, default)]
-    resource: Option<Text<'a>>,
 }
 
 /// One review, ready to be decided.
@@ -231,17 +222,14 @@ impl<'a> Request<'a> {
     /// What is no review that can be answered, among it a pod of the wrong shape, which no API server sends.
     pub fn parse(body: &'a [u8]) -> Result<Self, BadReview> {
         let text = std::str::from_utf8(body).map_err(|error| BadReview::Shape(error.to_string()))?;
-        match serde_json::from_str::<Object<Review<'a, true>>>(text) {
-            Ok(Object(review)) => Self::new(review),
-            Err(_) => match serde_json::from_str::<Object<Review<'a, false>>>(text) {
-                Ok(Object(review)) => Self::new(review),
-                Err(error) => Err(BadReview::Shape(words(&error))),
-            },
-        }
+        let mut json = Reader::new(text);
+        let review = RawReview::read(&mut json).map_err(shape)?;
+        json.end().map_err(shape)?;
+        Self::new(review)
     }
 
-    fn new<const DIRECT: bool>(review: Review<'a, DIRECT>) -> Result<Self, BadReview> {
-        let Review { api_version, kind, request } = review;
+    fn new(review: RawReview<'a>) -> Result<Self, BadReview> {
+        let RawReview { api_version, kind, request } = review;
         let (api_version, kind) = (api_version.unwrap_or_default(), kind.unwrap_or_default());
         if &*api_version != API_VERSION || &*kind != KIND {
             let what = format!("apiVersion {:?}, kind {:?}", &*api_version, &*kind);
@@ -253,13 +241,14 @@ impl<'a> Request<'a> {
             request;
         let uid = uid.filter(|uid| !uid.is_empty()).ok_or(BadReview::NoUid)?;
         let ours = !matches!(operation, Operation::Other(_));
-        let pod = |field, raw| match raw {
-            _ if !ours => Ok(Pod::default()),
-            RawPod::Absent => Ok(Pod::default()),
-            RawPod::Pod(pod) => Ok(pod),
-            RawPod::Json(json) => {
-                Pod::parse(json.get()).map_err(|error| BadReview::Pod { field, detail: words(&error) })
-            }
+        let pod = |field, raw| {
+            let read = match raw {
+                _ if !ours => return Ok(Pod::default()),
+                RawPod::Absent => return Ok(Pod::default()),
+                RawPod::Read(read) => read.map(|pod| *pod),
+                RawPod::Json(json) => Pod::parse(json),
+            };
+            read.map_err(|fault| BadReview::Pod { field, detail: words(&fault.reason()) })
         };
         Ok(Self {
             uid,
@@ -295,116 +284,52 @@ impl<'a> Request<'a> {
     }
 }
 
-fn words(error: &serde_json::Error) -> String {
-    Escaped::cut(&error.to_string(), MOST_DETAIL_CHARS).to_string()
+fn shape(fault: Fault) -> BadReview {
+    BadReview::Shape(words(&fault))
 }
 
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct ReviewAnswer<'a> {
-    api_version: &'static str,
-    kind: &'static str,
-    response: Response<'a>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Response<'a> {
-    uid: &'a str,
-    allowed: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    status: Option<Denial<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    patch_type: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    patch: Option<String>,
-    #[serde(skip_serializing_if = "<[String]>::is_empty")]
-    warnings: &'a [String],
-    #[serde(skip_serializing_if = "AuditAnnotations::is_empty")]
-    audit_annotations: AuditAnnotations<'a>,
-}
-
-/// The `metav1.Status` of a denial (A1).
-#[derive(Serialize)]
-struct Denial<'a> {
-    status: &'static str,
-    message: String,
-    reason: &'static str,
-    code: u16,
-    details: Details<'a>,
-}
-
-#[derive(Serialize)]
-struct Details<'a> {
-    causes: Vec<StatusCause<'a>>,
-}
-
-#[derive(Serialize)]
-struct StatusCause<'a> {
-    reason: CauseReason,
-    message: &'a str,
-    field: &'a str,
-}
-
-struct AuditAnnotations<'a>(&'a [(Cow<'static, str>, String)]);
-
-impl AuditAnnotations<'_> {
-    fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-}
-
-impl Serialize for AuditAnnotations<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(Some(self.0.len()))?;
-        self.0.iter().try_for_each(|(key, value)| map.serialize_entry(key, value))?;
-        map.end()
-    }
+fn words(fault: &impl std::fmt::Display) -> String {
+    Escaped::cut(&fault.to_string(), MOST_DETAIL_CHARS).to_string()
 }
 
 /// The body of the answer: HTTP 200 for a denial, too (A1).
-///
-/// # Errors
-/// A fault of ours: a decision is strings and booleans, which always serialise.
-pub fn answer(uid: &str, decision: &Decision) -> Result<Vec<u8>, serde_json::Error> {
+pub fn answer(uid: &str, decision: &Decision) -> String {
     let Decision { allowed, would_allow: _, patch, warnings, causes, further_causes: _, audit_annotations } = decision;
-    let status = (!allowed).then(|| Denial {
-        status: "Failure",
-        message: decision.message(),
-        reason: "Forbidden",
-        code: 403,
-        details: Details {
-            causes: causes
-                .iter()
-                .map(|Cause { field, reason, message }| StatusCause { reason: *reason, message, field })
-                .collect(),
-        },
-    });
-    // Room for all of it at once: a vector that grows copies what it holds.
-    const ROOM_PER_OPERATION: usize = 256;
-    let room = patch.operations().len() * ROOM_PER_OPERATION;
-    let patch = if patch.is_empty() {
-        None
-    } else {
-        let mut operations = Vec::with_capacity(room);
-        serde_json::to_writer(&mut operations, patch)?;
-        Some(STANDARD.encode(operations))
-    };
     let said: usize = audit_annotations.iter().map(|(_, value)| value.len()).sum();
-    let mut answer = Vec::with_capacity(512 + patch.as_ref().map_or(0, String::len) + 2 * said);
-    let review = ReviewAnswer {
-        api_version: API_VERSION,
-        kind: KIND,
-        response: Response {
-            uid,
-            allowed: *allowed,
-            status,
-            patch_type: patch.is_some().then_some("JSONPatch"),
-            patch,
-            warnings,
-            audit_annotations: AuditAnnotations(audit_annotations),
-        },
-    };
-    serde_json::to_writer(&mut answer, &review)?;
-    Ok(answer)
+    // Room for all of it at once: a buffer that grows copies what it holds. Base64 takes four bytes for three, and the
+    // quotes of JSON within JSON are escaped.
+    let mut json = Writer::with_capacity(512 + patch.as_json().len() * 4 / 3 + said * 3 / 2);
+    json.raw(r#"{"apiVersion":""#).raw(API_VERSION).raw(r#"","kind":""#).raw(KIND);
+    json.raw(r#"","response":{"uid":"#).string(uid);
+    json.raw(if *allowed { r#","allowed":true"# } else { r#","allowed":false"# });
+    if !allowed {
+        denial(&mut json, &decision.message(), causes);
+    }
+    if !patch.is_empty() {
+        json.raw(r#","patchType":"JSONPatch","patch":""#);
+        json.append(|out| STANDARD.encode_string(patch.as_json(), out)).raw("\"");
+    }
+    if !warnings.is_empty() {
+        json.raw(r#","warnings":"#).list("[]", warnings, |json, warning| {
+            json.string(warning);
+        });
+    }
+    if !audit_annotations.is_empty() {
+        json.raw(r#","auditAnnotations":"#).list("{}", audit_annotations, |json, (key, value)| {
+            json.string(key).raw(":").string(value);
+        });
+    }
+    json.raw("}}");
+    json.into_string()
+}
+
+/// The `metav1.Status` of a denial (A1).
+fn denial(json: &mut Writer, message: &str, causes: &[Cause]) {
+    json.raw(r#","status":{"status":"Failure","message":"#).string(message);
+    json.raw(r#","reason":"Forbidden","code":403,"details":{"causes":"#);
+    json.list("[]", causes, |json, Cause { field, reason, message }| {
+        json.raw(r#"{"reason":"#).plain(reason.as_str()).raw(r#","message":"#).string(message);
+        json.raw(r#","field":"#).string(field).raw("}");
+    });
+    json.raw("}}");
 }

@@ -3,6 +3,7 @@
 
 mod architecture;
 mod check_command;
+mod json;
 mod keyring;
 mod policy;
 mod policy_properties;

@@ -50,7 +50,7 @@ fn answer(mode: Mode, review: &Value) -> Value {
     let request = Request::parse(&body).unwrap();
     let policy = policy();
     let (_, decision) = request.decide(mode, &policy);
-    let answer: Value = serde_json::from_slice(&wire::answer(&request.uid, &decision).unwrap()).unwrap();
+    let answer: Value = serde_json::from_str(&wire::answer(&request.uid, &decision)).unwrap();
     assert_eq!(answer["apiVersion"], "admission.k8s.io/v1", "A7");
     assert_eq!(answer["kind"], "AdmissionReview", "A7");
     assert_eq!(answer["response"]["uid"], review["request"]["uid"], "A7");

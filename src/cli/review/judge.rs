@@ -63,7 +63,7 @@ pub(super) fn judge(policy: &Policy, mode: Mode, object: &Object<'_>) -> Result<
         set_owner(&mut json, owner);
     }
     let json = json.to_string();
-    let pod = Pod::parse(&json).map_err(|error| format!("{}not a pod: {}", object.field_prefix(), words(&error)))?;
+    let pod = Pod::parse(&json).map_err(|fault| format!("{}not a pod: {}", object.field_prefix(), fault.reason()))?;
     if pod.is_mirror_pod() {
         return Ok(Verdict { allowed: true, ..Verdict::default() });
     }
@@ -97,8 +97,8 @@ fn answer(policy: &Policy, mode: Mode, object: &Object<'_>) -> Result<Verdict, S
     let body = object.node.to_json().to_string();
     let request = wire::Request::parse(body.as_bytes()).map_err(|error| error.to_string())?;
     let (plan, decision) = request.decide(mode, policy);
-    let answer = wire::answer(&request.uid, &decision).map_err(|error| error.to_string())?;
-    let answer = serde_json::from_slice(&answer).map_err(|error| error.to_string())?;
+    let answer = wire::answer(&request.uid, &decision);
+    let answer = serde_json::from_str(&answer).map_err(|error| error.to_string())?;
     let patch = operations(&decision)?;
     Ok(Verdict { answer: Some(answer), ..verdict("", &plan, decision, patch) })
 }
@@ -129,12 +129,5 @@ fn verdict(prefix: &str, plan: &Plan<'_, '_>, decision: Decision, patch: Vec<Jso
 }
 
 fn operations(decision: &Decision) -> Result<Vec<Json>, String> {
-    let patch = serde_json::to_value(&decision.patch).map_err(|error| error.to_string())?;
-    Ok(patch.as_array().cloned().unwrap_or_default())
-}
-
-/// Without the place in a JSON text that nobody wrote.
-fn words(error: &serde_json::Error) -> String {
-    let words = error.to_string();
-    words.split(" at line ").next().unwrap_or(&words).to_owned()
+    serde_json::from_str(decision.patch.as_json()).map_err(|error| error.to_string())
 }
