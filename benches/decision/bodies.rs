@@ -80,29 +80,31 @@ fn review(containers: &[Value], init_containers: &[Value]) -> Vec<u8> {
         },
         "status": {},
     });
-    let review = json!({
-        "kind": "AdmissionReview",
-        "apiVersion": "admission.k8s.io/v1",
-        "request": {
-            "uid": "5e0b7a3e-0d43-4a0f-9f1b-0d2f6f5f7b11",
-            "kind": {"group": "", "version": "v1", "kind": "Pod"},
-            "resource": {"group": "", "version": "v1", "resource": "pods"},
-            "requestKind": {"group": "", "version": "v1", "kind": "Pod"},
-            "requestResource": {"group": "", "version": "v1", "resource": "pods"},
-            "namespace": "team-a",
-            "operation": "CREATE",
-            "userInfo": {
+    // The order of the keys is the API server's: what is done to what comes before the objects.
+    let members = [
+        ("uid", json!("5e0b7a3e-0d43-4a0f-9f1b-0d2f6f5f7b11")),
+        ("kind", json!({"group": "", "version": "v1", "kind": "Pod"})),
+        ("resource", json!({"group": "", "version": "v1", "resource": "pods"})),
+        ("requestKind", json!({"group": "", "version": "v1", "kind": "Pod"})),
+        ("requestResource", json!({"group": "", "version": "v1", "resource": "pods"})),
+        ("namespace", json!("team-a")),
+        ("operation", json!("CREATE")),
+        (
+            "userInfo",
+            json!({
                 "username": "system:serviceaccount:kube-system:replicaset-controller",
                 "uid": "0a1b7d8e-61a4-4b8e-8a54-8d8b7d2c5f10",
                 "groups": ["system:serviceaccounts", "system:serviceaccounts:kube-system", "system:authenticated"]
-            },
-            "object": pod,
-            "oldObject": null,
-            "dryRun": false,
-            "options": {"kind": "CreateOptions", "apiVersion": "meta.k8s.io/v1"},
-        },
-    });
-    review.to_string().into_bytes()
+            }),
+        ),
+        ("object", pod),
+        ("oldObject", Value::Null),
+        ("dryRun", json!(false)),
+        ("options", json!({"kind": "CreateOptions", "apiVersion": "meta.k8s.io/v1"})),
+    ];
+    let request: Vec<String> = members.iter().map(|(key, value)| format!("\"{key}\":{value}")).collect();
+    format!(r#"{{"kind":"AdmissionReview","apiVersion":"admission.k8s.io/v1","request":{{{}}}}}"#, request.join(","))
+        .into_bytes()
 }
 
 /// As the replica set controller's creation leaves them.

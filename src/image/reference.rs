@@ -56,6 +56,16 @@ impl<'a> Reference<'a> {
         if self.library { Cow::Owned(format!("{LIBRARY}{}", self.path)) } else { Cow::Borrowed(self.path) }
     }
 
+    /// What stands before `path` in the repository: `library/`, or nothing.
+    pub fn library(&self) -> &'static str {
+        if self.library { LIBRARY } else { "" }
+    }
+
+    /// The repository behind `library`.
+    pub fn path(&self) -> &'a str {
+        self.path
+    }
+
     /// The tag, where one is written.
     pub fn tag(&self) -> Option<&'a str> {
         self.tag
@@ -75,8 +85,8 @@ impl<'a> Reference<'a> {
 /// The full form; `parse` reads it back as the same reference.
 impl fmt::Display for Reference<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { host, library, path, tag, digest } = self;
-        write!(f, "{host}/{}{path}", if *library { LIBRARY } else { "" })?;
+        let Self { host, library: _, path, tag, digest } = self;
+        write!(f, "{host}/{}{path}", self.library())?;
         if let Some(tag) = tag {
             write!(f, ":{tag}")?;
         }
@@ -213,18 +223,18 @@ fn parse(input: &str) -> Result<Reference<'_>, Fault> {
     if input.len() == 64 && input.bytes().all(is_lower_hex) {
         return Err(Fault::BareIdentifier);
     }
-    let (named, digest) = match input.split_once('@') {
+    let (named, digest) = match split(input, b'@') {
         Some((named, digest)) => (named, Some(digest)),
         None => (input, None),
     };
-    let (host, rest) = match named.split_once('/') {
+    let (host, rest) = match split(named, b'/') {
         Some((first, rest)) if names_a_host(first) => {
             check_host(first).map_err(Fault::Host)?;
             (canonical(first), rest)
         }
         _ => (DOCKER_HUB, named),
     };
-    let (path, tag) = match rest.split_once(':') {
+    let (path, tag) = match split(rest, b':') {
         Some((path, tag)) => (path, Some(tag)),
         None => (rest, None),
     };
@@ -247,6 +257,12 @@ fn parse(input: &str) -> Result<Reference<'_>, Fault> {
     Ok(Reference { host, library, path, tag, digest })
 }
 
+/// Around the first of an ASCII sign: for texts as short as these, a good deal faster than `split_once`.
+fn split(text: &str, sign: u8) -> Option<(&str, &str)> {
+    let at = text.bytes().position(|byte| byte == sign)?;
+    Some((&text[..at], &text[at + 1..]))
+}
+
 /// What is wrong with a refused text as a whole, before a part of it is blamed. The parts refuse all of this, too: asked
 /// only then, it costs a good image nothing.
 fn text_fault(input: &str) -> Option<Fault> {
@@ -265,12 +281,14 @@ fn text_fault(input: &str) -> Option<Fault> {
 }
 
 fn check_repository(path: &str) -> Result<(), Fault> {
+    if is_repository(path.as_bytes()) {
+        return Ok(());
+    }
     if path.bytes().any(|byte| byte.is_ascii_uppercase()) {
         return Err(Fault::Uppercase(bounded(path)));
     }
     match path.split('/').find(|component| !is_repository_component(component)) {
-        None => Ok(()),
-        Some("") => Err(Fault::EmptyComponent),
+        Some("") | None => Err(Fault::EmptyComponent),
         Some(component) => Err(Fault::Component(bounded(component))),
     }
 }
@@ -278,24 +296,34 @@ fn check_repository(path: &str) -> Result<(), Fault> {
 /// Whether `component` can stand between two `/` of a repository: groups of lower-case letters and digits with `.`, `_`,
 /// `__` or any number of `-` between them.
 pub fn is_repository_component(component: &str) -> bool {
-    let is_alphanumeric = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
-    let bytes = component.as_bytes();
-    let (Some(&first), Some(&last)) = (bytes.first(), bytes.last()) else { return false };
-    let mut separator = 0;
-    for (at, &byte) in bytes.iter().enumerate() {
-        if is_alphanumeric(byte) {
-            if separator < at && !is_separator(&bytes[separator..at]) {
-                return false;
-            }
-            separator = at + 1;
-        }
-    }
-    is_alphanumeric(first) && is_alphanumeric(last)
+    !component.contains('/') && is_repository(component.as_bytes())
 }
 
-/// What may stand between two letters or digits.
-fn is_separator(text: &[u8]) -> bool {
-    matches!(text, b"." | b"_" | b"__") || text.iter().all(|&byte| byte == b'-')
+/// Whether these are such components with `/` between them.
+fn is_repository(path: &[u8]) -> bool {
+    // Behind a letter or digit, behind separators, or where a component begins.
+    #[derive(PartialEq)]
+    enum At {
+        Start,
+        Word,
+        Underscore,
+        Underscores,
+        Dot,
+        Dashes,
+    }
+    let mut at = At::Start;
+    for &byte in path {
+        at = match (byte, at) {
+            (b'a'..=b'z' | b'0'..=b'9', _) => At::Word,
+            (b'/', At::Word) => At::Start,
+            (b'.', At::Word) => At::Dot,
+            (b'_', At::Word) => At::Underscore,
+            (b'_', At::Underscore) => At::Underscores,
+            (b'-', At::Word | At::Dashes) => At::Dashes,
+            _ => return false,
+        };
+    }
+    at == At::Word
 }
 
 fn check_tag(tag: &str) -> Result<(), Fault> {
@@ -313,7 +341,7 @@ fn check_digest(digest: &str) -> Result<(), Fault> {
     if digest.is_empty() {
         return Err(Fault::EmptyDigest);
     }
-    let Some((algorithm, hex)) = digest.split_once(':') else { return Err(Fault::Digest(bounded(digest))) };
+    let Some((algorithm, hex)) = split(digest, b':') else { return Err(Fault::Digest(bounded(digest))) };
     let (name, length) = match algorithm {
         "sha256" => ("sha256", 64),
         "sha384" => ("sha384", 96),
@@ -321,7 +349,9 @@ fn check_digest(digest: &str) -> Result<(), Fault> {
         _ if is_well_formed_digest(algorithm, hex) => return Err(Fault::Algorithm(bounded(algorithm))),
         _ => return Err(Fault::Digest(bounded(digest))),
     };
-    if hex.len() == length && hex.bytes().all(is_lower_hex) { Ok(()) } else { Err(Fault::DigestHex(name, length)) }
+    // Every byte is looked at, wrong or not: so they are several at a time.
+    let is_hex = hex.bytes().fold(true, |is_hex, byte| is_hex & is_lower_hex(byte));
+    if hex.len() == length && is_hex { Ok(()) } else { Err(Fault::DigestHex(name, length)) }
 }
 
 /// Whether this is a digest as the OCI image specification writes it, whatever its algorithm.

@@ -141,11 +141,27 @@ pub(super) fn check_host(text: &str) -> Result<(), HostFault> {
     if host.contains(':') {
         return Err(HostFault::BareIpv6);
     }
-    if let Some(wrong) = host.chars().find(|c| !c.is_ascii_alphanumeric() && !matches!(c, '-' | '.')) {
-        return Err(HostFault::Character(if wrong.is_ascii_graphic() { wrong } else { '\u{fffd}' }));
+    if is_domain(host.as_bytes()) {
+        return Ok(());
     }
-    let is_label = |label: &str| !label.is_empty() && !label.starts_with('-') && !label.ends_with('-');
-    if host.split('.').all(is_label) { Ok(()) } else { Err(HostFault::Label) }
+    match host.chars().find(|c| !c.is_ascii_alphanumeric() && !matches!(c, '-' | '.')) {
+        Some(wrong) => Err(HostFault::Character(if wrong.is_ascii_graphic() { wrong } else { '\u{fffd}' })),
+        None => Err(HostFault::Label),
+    }
+}
+
+/// Whether these are labels with dots between them: letters, digits and, within, `-`.
+fn is_domain(host: &[u8]) -> bool {
+    let (mut before, mut is_domain) = (b'.', true);
+    for &byte in host {
+        is_domain &= match byte {
+            b'.' => before.is_ascii_alphanumeric(),
+            b'-' => before != b'.',
+            _ => byte.is_ascii_alphanumeric(),
+        };
+        before = byte;
+    }
+    is_domain && before.is_ascii_alphanumeric()
 }
 
 /// The last colon that is not within brackets begins the port.

@@ -29,8 +29,9 @@ impl RepositoryGlobs {
 
     /// Whether `repository` is served, else why not.
     pub(super) fn serves(&self, repository: &str) -> Result<(), NotServedReason<'_>> {
-        if self.set.is_empty() {
-            return Ok(());
+        if !self.set.is_match(repository) {
+            // The commonest answer, and it allocates nothing.
+            return if self.include_len == 0 { Ok(()) } else { Err(NotServedReason::RepositoryNotIncluded) };
         }
         let matching = self.set.matches(repository);
         let included = self.include_len == 0 || matching.first().is_some_and(|&first| first < self.include_len);

@@ -10,6 +10,10 @@ use std::fmt;
 use super::fault::quoted;
 use crate::image::{Reference, Registry};
 
+/// From hosts to what the policy has for them. Its keys are the policy's alone: nobody whom it must be guarded against can
+/// choose them, so that the hash may be a fast one.
+pub(super) type Map<T> = HashMap<String, T, foldhash::fast::RandomState>;
+
 /// A host pattern: `host[:port]`, `*.suffix[:port]` or `*`, in canonical form.
 ///
 /// A pattern without a port does not match a host with one. `*.suffix` matches one or more labels in front of the
@@ -204,15 +208,15 @@ impl InvalidPatternKind {
 pub(super) struct HostIndex<T> {
     entries: Vec<(HostPattern, T)>,
     /// From `host[:port]` to the place in `entries`.
-    exact: HashMap<String, usize>,
+    exact: Map<usize>,
     /// From `suffix[:port]` to the place in `entries`.
-    suffixes: HashMap<String, usize>,
+    suffixes: Map<usize>,
     any: Option<usize>,
 }
 
 impl<T> Default for HostIndex<T> {
     fn default() -> Self {
-        Self { entries: Vec::new(), exact: HashMap::new(), suffixes: HashMap::new(), any: None }
+        Self { entries: Vec::new(), exact: Map::default(), suffixes: Map::default(), any: None }
     }
 }
 

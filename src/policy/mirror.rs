@@ -51,14 +51,15 @@ impl Mirror {
         self.endpoint.plain_http
     }
 
-    /// Whether the mirror may serve this reference (M3, M7), else why not. Hosts are not looked at.
-    pub fn serves(&self, reference: &Reference<'_>) -> Result<(), NotServedReason<'_>> {
+    /// Whether the mirror may serve this reference (M3, M7), whose repository in canonical form is given as well, else why
+    /// not. Hosts are not looked at.
+    pub(super) fn serves(&self, reference: &Reference<'_>, repository: &str) -> Result<(), NotServedReason<'_>> {
         match (self.pulls, reference.digest()) {
             (PullFromMirror::DigestOnly, None) => return Err(NotServedReason::DigestOnly),
             (PullFromMirror::TagOnly, Some(_)) => return Err(NotServedReason::TagOnly),
             _ => {}
         }
-        self.repositories.serves(&reference.repository())
+        self.repositories.serves(repository)
     }
 
     /// What the reference is called at this mirror (M6): `endpoint/prefix/template`, with the tag and the digest of
@@ -67,13 +68,14 @@ impl Mirror {
     /// Fails where that is no valid reference, or one that would be read as something else.
     pub fn rewrite(&self, reference: &Reference<'_>) -> Result<String, InvalidResult> {
         let host = canonical_host(reference);
-        let repository = reference.repository();
         let (tag, digest) = (reference.tag(), reference.digest());
+        const ROOM_FOR_THE_REST: usize = 32;
+        let length = |part: Option<&str>| part.map_or(0, str::len);
         let mut result = String::with_capacity(
-            self.base.len() + host.len() + repository.len() + tag.map_or(0, str::len) + digest.map_or(0, str::len) + 32,
+            self.base.len() + host.len() + reference.path().len() + length(tag) + length(digest) + ROOM_FOR_THE_REST,
         );
         result.push_str(&self.base);
-        self.template.write(&mut result, &host, &repository);
+        self.template.write(&mut result, &host, reference.library(), reference.path());
         let name_len = result.len();
         for (sign, part) in [(':', tag), ('@', digest)] {
             if let Some(part) = part {
@@ -82,16 +84,16 @@ impl Mirror {
             }
         }
 
+        // The tag and the digest are the original's: the name alone can be wrong.
         let endpoint = self.endpoint.registry.as_str();
-        let reason = match Reference::parse(&result) {
+        let reason = match Reference::parse(&result[..name_len]) {
             Err(error) => error.to_string(),
+            Ok(read) if read.host() == endpoint && read.repository() == result[endpoint.len() + 1..name_len] => {
+                return Ok(result);
+            }
             Ok(read) => {
-                let meant = &result[endpoint.len() + 1..name_len];
-                if read.host() == endpoint && read.repository() == meant && read.tag() == tag && read.digest() == digest
-                {
-                    return Ok(result);
-                }
-                format!("it would be read as {}", Escaped::new(&read.to_string()))
+                let read = format!("{read}{}", &result[name_len..]);
+                format!("it would be read as {}", Escaped::new(&read))
             }
         };
         Err(InvalidResult { mirror: self.name.clone(), result, reason })

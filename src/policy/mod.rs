@@ -8,7 +8,7 @@
 //!
 //! Not here: the pod, and what is done to it (`review`); where the document comes from (`cluster`, `serve`).
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 mod compile;
 mod document;
@@ -45,7 +45,7 @@ pub struct Policy {
     /// The hosts that are rewritten, with the places of their mirrors in `mirrors`, in the order of the document.
     sources: hosts::HostIndex<Vec<usize>>,
     /// From each endpoint's registry to the place of its first mirror.
-    endpoints: HashMap<String, usize>,
+    endpoints: hosts::Map<usize>,
     pull_secrets: pull_secrets::PullSecretRules,
     on_missing_pull_secret: OnMissingPullSecret,
     ignored: Ignored,
@@ -183,7 +183,8 @@ impl Policy {
     /// `ignore.images` goes first, then endpoints, `ignore.registries`, and the mirrors of the best host pattern.
     pub fn route<'p>(&'p self, reference: &Reference<'_>) -> Route<'p> {
         let host = hosts::canonical_host(reference);
-        if let Some(pattern) = self.ignored.image_globs.matching(&host, &reference.repository()) {
+        let repository = reference.repository();
+        if let Some(pattern) = self.ignored.image_globs.matching(&host, &repository) {
             return Route::IgnoredImage { pattern };
         }
         if let Some(&first) = self.endpoints.get(&*host) {
@@ -196,7 +197,7 @@ impl Policy {
         let mut first_refusal = None;
         for &at in alternatives {
             let mirror = &self.mirrors[at];
-            match mirror.serves(reference) {
+            match mirror.serves(reference, &repository) {
                 Ok(()) => return Route::Mirrored { pattern, mirror },
                 Err(why) => first_refusal = first_refusal.or(Some((mirror, why))),
             }

@@ -26,7 +26,7 @@ impl Template {
             return Err(InvalidTemplate::NoRepository);
         }
         let mut sample = String::new();
-        template.write(&mut sample, "registry.example:5000", "library/nginx");
+        template.write(&mut sample, "registry.example:5000", "library/", "nginx");
         match sample.split('/').find(|component| !is_repository_component(component)) {
             None => Ok(template),
             Some("") => Err(InvalidTemplate::EmptyComponent),
@@ -34,17 +34,21 @@ impl Template {
         }
     }
 
-    /// Appends what `repository` of `host`, in canonical form, is called.
-    pub(super) fn write(&self, out: &mut String, host: &str, repository: &str) {
+    /// Appends what the repository `library` + `path` of `host`, in canonical form, is called.
+    pub(super) fn write(&self, out: &mut String, host: &str, library: &str, path: &str) {
         for part in &self.parts {
             match part {
                 Part::Literal(text) => out.push_str(text),
+                Part::Host if !host.contains(['[', ']', ':']) => out.push_str(host),
                 Part::Host => out.extend(host.chars().filter_map(|letter| match letter {
                     '[' | ']' => None,
                     ':' => Some('_'),
                     letter => Some(letter),
                 })),
-                Part::Repository => out.push_str(repository),
+                Part::Repository => {
+                    out.push_str(library);
+                    out.push_str(path);
+                }
             }
         }
     }

@@ -12,7 +12,7 @@ use super::document::{API_VERSION, Document, Ignore, KIND, RegistryMirror, Repos
 use super::endpoint::Endpoint;
 use super::fault::{Collector, quoted};
 use super::globs::{ImageGlobs, InvalidGlob, RepositoryGlobs, image_glob, repository_glob};
-use super::hosts::{HostIndex, HostPattern, InvalidPattern};
+use super::hosts::{self, HostIndex, HostPattern, InvalidPattern};
 use super::mirror::Mirror;
 use super::pull_secrets::Source;
 use super::template::Template;
@@ -36,7 +36,7 @@ pub(super) fn policy(document: &Document, faults: &mut Collector<'_>) -> Policy 
     let mut policy = Policy {
         mirrors: Vec::new(),
         sources: HostIndex::default(),
-        endpoints: HashMap::new(),
+        endpoints: hosts::Map::default(),
         pull_secrets: pull_secrets::rules(&read, document, faults),
         on_missing_pull_secret: document.on_missing_pull_secret.as_ref().map(|on| on.value).unwrap_or_default(),
         ignored: ignored(document.ignore.as_ref(), faults),
