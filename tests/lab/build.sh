@@ -1,41 +1,77 @@
 #!/bin/bash
-# build.sh: builds etcd, kube-apiserver, kube-controller-manager and kubectl, unless they are there, and prints their folder.
-# It is MIRRORGATE_LAB_CACHE (~/.cache/mirrorgate-lab), below it one folder for each version of Kubernetes, main.go and go.mod.
-# With KUBEBUILDER_ASSETS set, the folder printed has the parts that are found there, and only the others are built
-# (setup-envtest brings no kube-controller-manager). Needs Go 1.26 where something is built.
+# build.sh [--node]: builds what a lab is made of, unless it is there, and prints the folders it is in, as for PATH.
+# They lie in MIRRORGATE_LAB_CACHE (~/.cache/mirrorgate-lab): one for each version of Kubernetes and of the sources here (etcd,
+# kube-apiserver, kube-controller-manager and kubectl, and what of Kubernetes a node needs), and with --node one for each version of
+# containerd, runc, the CNI plugins, registry and crane.
+# With KUBEBUILDER_ASSETS set, the first folder has the parts that are found there, and only the others are built
+# (setup-envtest brings no kube-controller-manager, and nothing of a node). Needs Go 1.26 where something is built, and for runc
+# a C compiler, pkg-config and libseccomp's headers, which root gets by apt-get.
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
-[ $# = 0 ] || usage
+[ $# = 0 ] || { [ $# = 1 ] && [ "$1" = --node ]; } || usage
+node=${1-}
 
 version=$(sed -n 's/^require k8s.io\/kubernetes v//p' "$here/go.mod")
 parts=(etcd kube-apiserver kube-controller-manager kubectl)
+of_a_node=(kube-scheduler kubelet pause)
+containerd=2.4.2 runc=1.5.2 cni=1.9.1 registry=3.1.2 crane=0.22.1
 
-build() { # FOLDER
-  local v=k8s.io/component-base/version c=k8s.io/client-go/pkg/version flags='-s -w' minor=${version#*.} t=$SECONDS p
+build() { # NAME FOLDER COMMAND...: COMMAND fills the folder that is its last argument.
+  local name=$1 folder=$2 t=$SECONDS; shift 2
+  command -v go >/dev/null || fail "$name is built with Go 1.26 or newer, which is not on PATH; see https://go.dev/dl"
+  echo "building $name for the tests, once: up to some minutes" >&2
+  rm -rf "$folder.new"; mkdir -p "$folder.new"
+  "$@" "$folder.new"
+  rm -rf "$folder"; mv "$folder.new" "$folder"
+  echo "built in $((SECONDS - t)) s: $folder" >&2
+}
+
+kubernetes() { # FOLDER
+  local v=k8s.io/component-base/version c=k8s.io/client-go/pkg/version flags='-s -w' minor=${version#*.} p
   for p in $v $c; do
     flags+=" -X $p.gitVersion=v$version -X $p.gitMajor=1 -X $p.gitMinor=${minor%%.*} -X $p.gitTreeState=clean -X $p.buildDate=2026-01-01T00:00:00Z"
   done
-  command -v go >/dev/null || fail "the control plane of Kubernetes $version is built with Go 1.26 or newer, which is not on PATH; see https://go.dev/dl or set KUBEBUILDER_ASSETS"
-  echo "building Kubernetes $version for the tests, once: some minutes" >&2
-  rm -rf "$1.new"; mkdir -p "$1.new"
-  (cd "$here" && CGO_ENABLED=0 go build -trimpath -ldflags "$flags" -o "$1.new/kubelab" .)
-  for p in "${parts[@]}"; do ln -s kubelab "$1.new/$p"; done
-  rm -rf "$1"; mv "$1.new" "$1"
-  echo "built in $((SECONDS - t)) s: $1" >&2
+  (cd "$here" && CGO_ENABLED=0 go build -trimpath -ldflags "$flags" -o "$1/kubelab" . && CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o "$1/" ./pause)
+  for p in "${parts[@]}" "${of_a_node[@]}"; do [ -e "$1/$p" ] || ln -s kubelab "$1/$p"; done
+}
+
+install() { # PACKAGE@VERSION... FOLDER
+  CGO_ENABLED=0 GOBIN=${*: -1} go install -trimpath -ldflags '-s -w' "${@:1:$#-1}"
+}
+# Static, to run wherever the cache is taken. A sandbox needs seccomp.
+runc() { # FOLDER
+  if ! pkg-config --exists libseccomp 2>/dev/null; then
+    [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null || fail "runc is built with libseccomp: install libseccomp-dev and pkg-config"
+    apt-get update -qq >&2 && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends gcc libc6-dev libseccomp-dev pkg-config >/dev/null
+  fi
+  CGO_ENABLED=1 GOBIN=$1 go install -trimpath -tags 'seccomp netgo osusergo' -ldflags '-s -w -extldflags=-static' "github.com/opencontainers/runc@v$runc"
 }
 
 mkdir -p "$cache"; cache=$(cd "$cache" && pwd)
-bin=$cache/kubernetes-$version-$(cat "$here"/{main.go,go.mod} | sha256sum | cut -c1-12)
+bin=$cache/kubernetes-$version-$(cat "$here"/{main.go,pause/main.go,go.mod} | sha256sum | cut -c1-12)
 exec 9>"$cache/lock"; flock 9 # one builder at a time
-missing=("${parts[@]}")
+wanted=("${parts[@]}"); [ -z "$node" ] || wanted+=("${of_a_node[@]}")
+missing=("${wanted[@]}")
 if [ -n "${KUBEBUILDER_ASSETS-}" ]; then
   mixed=$(mktemp -d "$cache/assets.XXXXXX"); missing=(); trap 'rm -rf "$mixed"' EXIT
-  for part in "${parts[@]}"; do
+  for part in "${wanted[@]}"; do
     if [ -x "$KUBEBUILDER_ASSETS/$part" ]; then ln -s "$(realpath "$KUBEBUILDER_ASSETS/$part")" "$mixed/$part"; else missing+=("$part"); fi
   done
 fi
-[ ${#missing[@]} = 0 ] || [ -x "$bin/kubelab" ] || build "$bin"
+[ ${#missing[@]} = 0 ] || [ -x "$bin/kubelab" ] || build "Kubernetes $version" "$bin" kubernetes
 if [ -n "${mixed-}" ]; then
-  for part in ${missing[@]+"${missing[@]}"}; do ln -s "$bin/kubelab" "$mixed/$part"; done
-  chmod 755 "$mixed"; rm -rf "$cache/assets"; mv "$mixed" "$cache/assets"; bin=$cache/assets
+  for part in ${missing[@]+"${missing[@]}"}; do ln -s "$bin/$part" "$mixed/$part"; done
+  chmod 755 "$mixed"; rm -rf "$cache/assets$node"; mv "$mixed" "$cache/assets$node"; bin=$cache/assets$node
+fi
+if [ -n "$node" ]; then
+  once() { # NAME VERSION COMMAND...
+    local name=$1 folder=$cache/$1-$2; shift 2
+    [ -d "$folder" ] || build "$name" "$folder" "$@"
+    bin+=:$folder
+  }
+  once containerd $containerd install github.com/containerd/containerd/v2/cmd/{containerd,containerd-shim-runc-v2,ctr}@v$containerd
+  once runc $runc runc
+  once cni $cni install github.com/containernetworking/plugins/plugins/{main/bridge,main/loopback,ipam/host-local}@v$cni
+  once registry $registry install github.com/distribution/distribution/v3/cmd/registry@v$registry
+  once crane $crane install github.com/google/go-containerregistry/cmd/crane@v$crane
 fi
 echo "$bin"

@@ -6,11 +6,12 @@ cache=${MIRRORGATE_LAB_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/mirrorgate-lab}
 fail() { echo "$(basename "$0"): $*" >&2; exit 1; }
 usage() { sed -n '2,/^[^#]/{/^#/s/^# \{0,1\}//p}' "$0" >&2; exit 2; }
 
-# The lab in $1: sets W and the names in its env, and `inside`: the command that puts another where the lab's network is.
+# The lab in $1: sets W and the names in its env, its programs on PATH, and `inside`: the command that puts another where the
+# lab's network is, and its mounts.
 open_lab() {
   [ -f "$1/env" ] || fail "there is no lab in $1"
   W=$(cd "$1" && pwd); . "$W/env"
-  export KUBECONFIG="$W/kubeconfig" LAB_WORK="$W" LAB_ADDRESS LAB_SECOND_ADDRESS
+  export PATH="$BIN:$PATH" KUBECONFIG="$W/kubeconfig" LAB_WORK="$W" LAB_ADDRESS LAB_SECOND_ADDRESS
   set_inside
 }
 set_inside() {

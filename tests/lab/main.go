@@ -1,9 +1,11 @@
-// Command kubelab is the control plane of a Kubernetes cluster in one binary, built from Go modules alone, and kubectl.
+// Command kubelab is the control plane and the node of a Kubernetes cluster in one binary, built from Go modules alone, and
+// kubectl.
 //
 // The part is the first argument, or the name under which the binary is called.
 package main
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -15,6 +17,8 @@ import (
 	kubectlutil "k8s.io/kubectl/pkg/cmd/util"
 	apiserver "k8s.io/kubernetes/cmd/kube-apiserver/app"
 	kcm "k8s.io/kubernetes/cmd/kube-controller-manager/app"
+	scheduler "k8s.io/kubernetes/cmd/kube-scheduler/app"
+	kubelet "k8s.io/kubernetes/cmd/kubelet/app"
 )
 
 func main() {
@@ -32,6 +36,10 @@ func main() {
 		cmd = apiserver.NewAPIServerCommand()
 	case "kube-controller-manager":
 		cmd = kcm.NewControllerManagerCommand()
+	case "kube-scheduler":
+		cmd = scheduler.NewSchedulerCommand()
+	case "kubelet":
+		cmd = kubelet.NewKubeletCommand(context.Background())
 	case "kubectl":
 		if err := cli.RunNoErrOutput(kubectl.NewDefaultKubectlCommand()); err != nil {
 			kubectlutil.CheckErr(err)
