@@ -19,6 +19,7 @@ const PLACEHOLDER: &str = "{namespace}";
 #[derive(Clone, Debug)]
 pub struct PullSecretRule {
     source: Source,
+    place: usize,
 }
 
 /// Which secrets a rule means.
@@ -37,6 +38,11 @@ pub struct SecretName<'p> {
 }
 
 impl PullSecretRule {
+    /// Its place in policy order (S2), from 0.
+    pub fn place(&self) -> usize {
+        self.place
+    }
+
     /// Which secrets are meant.
     pub fn source(&self) -> PullSecretSource<'_> {
         match &self.source {
@@ -144,7 +150,7 @@ impl PullSecretRules {
                 }
                 Source::Named(_) | Source::Discovered => all.needs_all_docker_configs = true,
             }
-            all.rules.push(PullSecretRule { source });
+            all.rules.push(PullSecretRule { source, place });
         }
         Ok(all)
     }

@@ -1,7 +1,7 @@
 //! A plan becomes an answer: what is changed, what is said, and to whom.
 
 use std::borrow::Cow;
-use std::fmt::Write as _;
+use std::fmt::{Display, Write as _};
 
 use serde::Serialize;
 
@@ -12,6 +12,7 @@ use super::original_images::original_images;
 use super::patch::{Patch, PatchBuilder};
 use super::plan::{Outcome, Plan, PlannedImage};
 use super::pod::Pod;
+use super::pull_secrets::{PullSecretPlan, SecretUse};
 use super::{Change, Mode};
 
 /// The most characters of warnings in one answer: beyond it the API server cuts and drops (A6).
@@ -22,6 +23,9 @@ const MOST_NAME_CHARS: usize = 80;
 
 /// The most faults that a denial spells out; a body can hold images by the hundred thousand.
 const MOST_CAUSES: usize = 200;
+
+/// Who speaks in a warning of audit mode.
+const AUDIT: &str = "mirrorgate audit";
 
 /// The answer to one review.
 #[derive(Debug, Default)]
@@ -60,6 +64,8 @@ pub enum CauseReason {
     ImageInvalid,
     /// The rewritten image would be no valid reference (M6).
     RewriteInvalid,
+    /// No pull secret serves the image, and the policy denies that (S6).
+    PullSecretMissing,
 }
 
 impl CauseReason {
@@ -68,6 +74,7 @@ impl CauseReason {
         match self {
             Self::ImageInvalid => "ImageInvalid",
             Self::RewriteInvalid => "RewriteInvalid",
+            Self::PullSecretMissing => "PullSecretMissing",
         }
     }
 }
@@ -99,14 +106,18 @@ impl Decision {
 
 /// Answers for a planned pod.
 pub fn decide(mode: Mode, pod: &Pod<'_>, change: Change<'_>, plan: &Plan<'_, '_>) -> Decision {
-    let mut faulty = plan.images.iter().filter(|planned| planned.outcome.is_fault());
-    let causes: Vec<Cause> = faulty.by_ref().take(MOST_CAUSES).filter_map(cause).collect();
-    let further_causes = faulty.count();
+    let faulty = plan.images.iter().filter(|planned| planned.outcome.is_fault()).filter_map(image_cause);
+    let mut faults = faulty.chain(secret_causes(plan));
+    let causes: Vec<Cause> = faults.by_ref().take(MOST_CAUSES).collect();
+    let further_causes = faults.count();
     let would_allow = causes.is_empty();
     let allowed = would_allow || mode == Mode::Audit;
     let mut decision = Decision { allowed, would_allow, causes, further_causes, ..Decision::default() };
     match mode {
-        Mode::Enforce if would_allow => decision.patch = patch(pod, change, plan),
+        Mode::Enforce if would_allow => {
+            decision.patch = patch(pod, change, plan);
+            decision.warnings = within_the_limit("mirrorgate", secret_warnings("mirrorgate", plan).collect(), 0);
+        }
         Mode::Enforce => {}
         Mode::Audit => decision.warnings = audit_warnings(plan, &decision),
     }
@@ -114,15 +125,35 @@ pub fn decide(mode: Mode, pod: &Pod<'_>, change: Change<'_>, plan: &Plan<'_, '_>
     decision
 }
 
-fn cause(planned: &PlannedImage<'_, '_>) -> Option<Cause> {
-    let (reason, fault) = match &planned.outcome {
-        Outcome::Unreadable(error) => (CauseReason::ImageInvalid, error.to_string()),
-        Outcome::Unmirrorable { error, .. } => (CauseReason::RewriteInvalid, error.to_string()),
-        Outcome::Rewritten { .. } | Outcome::Kept(_) => return None,
-    };
+fn image_cause(planned: &PlannedImage<'_, '_>) -> Option<Cause> {
+    match &planned.outcome {
+        Outcome::Unreadable(error) => Some(cause(planned, CauseReason::ImageInvalid, error)),
+        Outcome::Unmirrorable { error, .. } => Some(cause(planned, CauseReason::RewriteInvalid, error)),
+        Outcome::Rewritten { .. } | Outcome::Kept(_) => None,
+    }
+}
+
+/// One for each image that is known to have no pull secret, where the policy denies that (S6).
+fn secret_causes(plan: &Plan<'_, '_>) -> impl Iterator<Item = Cause> {
+    let PullSecretPlan { findings, denies, .. } = &plan.pull_secrets;
+    let certain = findings.iter().filter(|finding| *denies && finding.is_certain());
+    certain.flat_map(|finding| {
+        let images = finding.images.iter().filter_map(|&image| plan.images.get(image));
+        images.map(move |planned| cause(planned, CauseReason::PullSecretMissing, finding))
+    })
+}
+
+fn cause(planned: &PlannedImage<'_, '_>, reason: CauseReason, fault: &impl Display) -> Cause {
     let entry = planned.field.list.entry();
     let name = Escaped::cut(planned.name, MOST_NAME_CHARS);
-    Some(Cause { field: planned.field.to_string(), reason, message: format!("{entry} {name}: {fault}") })
+    Cause { field: planned.field.to_string(), reason, message: format!("{entry} {name}: {fault}") }
+}
+
+/// What is wrong with the pull secrets and does not stand against the pod.
+fn secret_warnings(who: &str, plan: &Plan<'_, '_>) -> impl Iterator<Item = String> {
+    let PullSecretPlan { findings, denies, .. } = &plan.pull_secrets;
+    let findings = findings.iter().filter(|finding| !(*denies && finding.is_certain()));
+    findings.map(move |finding| format!("{who}: {finding}"))
 }
 
 fn patch(pod: &Pod<'_>, change: Change<'_>, plan: &Plan<'_, '_>) -> Patch {
@@ -131,6 +162,11 @@ fn patch(pod: &Pod<'_>, change: Change<'_>, plan: &Plan<'_, '_>) -> Patch {
         if let Outcome::Rewritten { to, .. } = &planned.outcome {
             patch.replace(planned.field, to);
         }
+    }
+    if let Change::Create = change
+        && !plan.pull_secrets.added.is_empty()
+    {
+        patch.add_pull_secrets(pod.has_pull_secrets(), plan.pull_secrets.added.iter().map(|name| &**name));
     }
     let old = match change {
         Change::Create => None,
@@ -149,17 +185,19 @@ fn audit_warnings(plan: &Plan<'_, '_>, decision: &Decision) -> Vec<String> {
     let denials = decision
         .causes
         .iter()
-        .map(|Cause { field, message, .. }| format!("mirrorgate audit: {field} would be denied: {message}"));
+        .map(|Cause { field, message, .. }| format!("{AUDIT}: {field} would be denied: {message}"));
     let rewrites = plan.images.iter().filter_map(|planned| {
         let Outcome::Rewritten { to, .. } = &planned.outcome else { return None };
         let image = Escaped::cut(planned.image, MOST_NAME_CHARS);
-        Some(format!("mirrorgate audit: {} {image} would become {to}", planned.field))
+        Some(format!("{AUDIT}: {} {image} would become {to}", planned.field))
     });
-    within_the_limit(denials.chain(rewrites).collect(), decision.further_causes)
+    let added = plan.pull_secrets.added.iter().map(|name| format!("{AUDIT}: the pull secret {name} would be added"));
+    let faults = secret_warnings(AUDIT, plan);
+    within_the_limit(AUDIT, denials.chain(faults).chain(rewrites).chain(added).collect(), decision.further_causes)
 }
 
 /// As many warnings as the API server passes on whole, and one that counts the rest and what was `unsaid` before.
-fn within_the_limit(mut warnings: Vec<String>, unsaid: usize) -> Vec<String> {
+fn within_the_limit(who: &str, mut warnings: Vec<String>, unsaid: usize) -> Vec<String> {
     let lengths = warnings.iter().map(|warning| warning.chars().count());
     if lengths.clone().sum::<usize>() <= MOST_WARNING_CHARS {
         return warnings;
@@ -175,8 +213,7 @@ fn within_the_limit(mut warnings: Vec<String>, unsaid: usize) -> Vec<String> {
         .count();
     let rest = warnings.len() - fitting + unsaid;
     warnings.truncate(fitting);
-    warnings
-        .push(format!("mirrorgate audit: and {rest} more, all of them in the audit log and in mirrorgate's own log"));
+    warnings.push(format!("{who}: and {rest} more, all of them in the audit log and in mirrorgate's own log"));
     warnings
 }
 
@@ -198,6 +235,9 @@ fn audit_annotations(
     let mut annotations = vec![(key("decision"), if decision.would_allow { "allow" } else { "deny" }.to_owned())];
     if let Some(rewrites) = rewrites(plan) {
         annotations.push((key("rewritten"), rewrites));
+    }
+    if let Some(secrets) = used_secrets(plan) {
+        annotations.push((key("pull-secrets"), secrets));
     }
     if !decision.would_allow {
         annotations.push((key("denied"), decision.message()));
@@ -223,4 +263,16 @@ fn rewrites(plan: &Plan<'_, '_>) -> Option<String> {
         json.raw(r#","mirror":"#).string(mirror.name()).raw("}");
     });
     any.then(|| json.into_string())
+}
+
+/// `[{"name": "harbor-pull", "registry": "harbor.corp:5000", "state": "covers"}]`; none where the policy has no secret for
+/// the pod.
+fn used_secrets(plan: &Plan<'_, '_>) -> Option<String> {
+    let uses = &plan.pull_secrets.uses;
+    let mut json = Writer::default();
+    json.list("[]", uses, |json, SecretUse { name, registry, state, .. }| {
+        json.raw(r#"{"name":"#).string(name).raw(r#","registry":"#).string(registry);
+        json.raw(r#","state":"#).plain(state.as_str()).raw("}");
+    });
+    (!uses.is_empty()).then(|| json.into_string())
 }

@@ -54,6 +54,22 @@ impl PatchBuilder {
         self.json.raw(before).string(value).raw(after);
     }
 
+    /// Adds pull secrets behind those that are there; the list only where it is absent or null (S2).
+    pub(super) fn add_pull_secrets<'n>(&mut self, has_list: bool, names: impl IntoIterator<Item = &'n str>) {
+        if has_list {
+            for name in names {
+                self.operation(r#"{"op":"add","path":"/spec/imagePullSecrets/-","value":{"name":"#);
+                self.json.string(name).raw("}}");
+            }
+        } else {
+            self.operation(r#"{"op":"add","path":"/spec/imagePullSecrets","value":"#);
+            self.json.list("[]", names, |json, name| {
+                json.raw(r#"{"name":"#).string(name).raw("}");
+            });
+            self.json.raw("}");
+        }
+    }
+
     pub(super) fn finish(mut self) -> Patch {
         if !self.is_empty {
             self.json.raw("]");

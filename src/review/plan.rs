@@ -8,12 +8,16 @@ use crate::policy::{HostPattern, InvalidResult, Mirror, Policy, Route};
 
 use super::Change;
 use super::pod::{ImageField, ImageList, NamedImage, Pod};
+use super::pull_secrets::{PullSecretPlan, pull_secrets};
+use super::secrets::PullSecrets;
 
 /// What is to be done to one pod.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Plan<'p, 'a> {
     /// Every image that this request may still change, in the pod's order.
     pub images: Vec<PlannedImage<'p, 'a>>,
+    /// The pull secrets that go with them.
+    pub pull_secrets: PullSecretPlan<'p>,
 }
 
 /// One image of the pod, and what becomes of it.
@@ -104,8 +108,14 @@ impl Outcome<'_> {
     }
 }
 
-/// Plans for the part of the pod that the change may still alter (U1 to U3).
-pub fn plan<'p, 'a>(policy: &'p Policy, pod: &'a Pod<'a>, change: Change<'_>) -> Plan<'p, 'a> {
+/// Plans for the part of the pod that the change may still alter (U1 to U3). `secrets` are those of its namespace.
+pub fn plan<'p, 'a>(
+    policy: &'p Policy,
+    namespace: &str,
+    secrets: &PullSecrets,
+    pod: &'a Pod<'a>,
+    change: Change<'_>,
+) -> Plan<'p, 'a> {
     // Found by name and not by search: a pod may have as many containers as fit into a body.
     let stored = match change {
         Change::Create => HashMap::new(),
@@ -126,7 +136,8 @@ pub fn plan<'p, 'a>(policy: &'p Policy, pod: &'a Pod<'a>, change: Change<'_>) ->
             PlannedImage { field, name, image, outcome }
         },
     ));
-    Plan { images }
+    let pull_secrets = pull_secrets(policy, namespace, pod, change, &images, secrets);
+    Plan { images, pull_secrets }
 }
 
 /// What becomes of an image for its text alone, whatever pod names it.

@@ -35,6 +35,8 @@ struct Spec<'a> {
     init_containers: Vec<Option<Container<'a>>>,
     ephemeral_containers: Vec<Option<Container<'a>>>,
     volumes: Vec<Option<Volume<'a>>>,
+    /// The names; what an entry without one is, is not our business.
+    image_pull_secrets: Option<Vec<Text<'a>>>,
 }
 
 #[derive(Debug, Default)]
@@ -83,6 +85,27 @@ fn entries<'a, T>(
     Ok(entries)
 }
 
+/// The names of a list of references to Secrets, in whatever odd shapes these are.
+fn pull_secret_names<'a>(json: &mut Reader<'a>) -> Result<Vec<Text<'a>>, Fault> {
+    let mut names = Vec::new();
+    json.list(|json| {
+        let name = json.optional(|json| {
+            let mut name = None;
+            json.object(|json, key| {
+                match key {
+                    "name" => name = text(json)?,
+                    _ => json.skip()?,
+                }
+                Ok(())
+            })?;
+            Ok(name)
+        })?;
+        names.extend(name.flatten());
+        Ok(())
+    })?;
+    Ok(names)
+}
+
 impl<'a> Metadata<'a> {
     fn read(json: &mut Reader<'a>) -> Result<Self, Fault> {
         let mut metadata = Self::default();
@@ -112,6 +135,7 @@ impl<'a> Spec<'a> {
                 "initContainers" => spec.init_containers = entries(json, Container::read)?,
                 "ephemeralContainers" => spec.ephemeral_containers = entries(json, Container::read)?,
                 "volumes" => spec.volumes = entries(json, Volume::read)?,
+                "imagePullSecrets" => spec.image_pull_secrets = json.optional(pull_secret_names)?,
                 _ => json.skip()?,
             }
             Ok(())
@@ -295,6 +319,16 @@ impl<'a> Pod<'a> {
     /// The annotation of an earlier call, or what an author wrote under its name.
     pub(super) fn original_images(&self) -> Option<&str> {
         self.annotations().and_then(|a| a.original_images.as_deref())
+    }
+
+    /// Whether `spec.imagePullSecrets` is a list, be it an empty one.
+    pub(super) fn has_pull_secrets(&self) -> bool {
+        self.spec.as_ref().is_some_and(|spec| spec.image_pull_secrets.is_some())
+    }
+
+    /// The names in `spec.imagePullSecrets`, of the author's or the service account's making.
+    pub(super) fn pull_secret_names(&self) -> impl Iterator<Item = &str> {
+        self.spec.iter().filter_map(|spec| spec.image_pull_secrets.as_deref()).flatten().map(|name| &**name)
     }
 
     fn annotations(&self) -> Option<&Annotations<'a>> {

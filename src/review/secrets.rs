@@ -22,6 +22,8 @@ pub struct Scope {
     pub names: BTreeMap<String, bool>,
     /// Whether all secrets of the type `kubernetes.io/dockerconfigjson` have been listed.
     pub all_docker_configs: bool,
+    /// Whether there is a cluster to look in.
+    pub has_cluster: bool,
 }
 
 /// What is known of the secret of one name.
@@ -63,6 +65,12 @@ impl PullSecrets {
         }
     }
 
+    /// Whether there is a cluster to look in: without one, that nothing is known is nothing to warn of.
+    #[must_use]
+    pub fn has_cluster(&self) -> bool {
+        self.scope.has_cluster
+    }
+
     /// Every secret of a docker config's type, by name, malformed ones too; `None` where they could not be looked up.
     #[must_use]
     pub fn docker_configs(&self) -> Option<impl Iterator<Item = (&str, &PullSecret)>> {
@@ -88,7 +96,7 @@ mod tests {
         let opaque = Arc::new(PullSecret::read("Opaque", |_| None));
         let secrets = SecretsByName::from([("there".into(), docker_config()), ("opaque".into(), opaque)]);
         let names = names.iter().map(|(name, listed)| ((*name).to_owned(), *listed)).collect();
-        PullSecrets::new(Arc::new(secrets), Arc::new(Scope { names, all_docker_configs }))
+        PullSecrets::new(Arc::new(secrets), Arc::new(Scope { names, all_docker_configs, has_cluster: true }))
     }
 
     #[test]

@@ -7,7 +7,7 @@ use tracing::info;
 
 use crate::app::App;
 use crate::image::Escaped;
-use crate::review::{Decision, Mode, Outcome, Plan, PlannedImage, Pod};
+use crate::review::{Decision, Mode, Outcome, Plan, PlannedImage, Pod, PullSecretPlan, SecretUse};
 
 use super::refusal::Refusal;
 use super::wire::{self, Request};
@@ -26,7 +26,7 @@ pub fn review(app: &App, mode: Mode, body: &[u8]) -> Result<String, Refusal> {
         return Err(Refusal::not_ready("no policy is loaded yet; /readyz says why"));
     };
     let answered = Request::parse(body).map_err(Refusal::bad_review).map(|request| {
-        let (plan, decision) = request.decide(mode, &loaded.policy);
+        let (plan, decision) = request.decide(mode, &loaded.policy, &app.pull_secrets(&request.namespace));
         let answer = wire::answer(&request.uid, &decision);
         count(app, mode, &request, &plan, &decision, started);
         log(mode, &request, &plan, &decision, started);
@@ -46,6 +46,9 @@ fn count(app: &App, mode: Mode, request: &Request<'_>, plan: &Plan<'_, '_>, deci
     for alike in plan.images.chunk_by(|a, b| labels(a) == labels(b)) {
         let (result, mirror) = labels(&alike[0]);
         metrics.images(mirror, result, alike.len() as u64);
+    }
+    for used in &plan.pull_secrets.uses {
+        metrics.pull_secrets(used.state.as_str(), used.images.len() as u64);
     }
 }
 
@@ -87,6 +90,7 @@ fn log(mode: Mode, request: &Request<'_>, plan: &Plan<'_, '_>, decision: &Decisi
         decision = result(decision, plan),
         denied = (!denied.is_empty()).then_some(denied),
         rewrites = %Rewrites(plan),
+        pull_secrets = %UsedSecrets(plan),
         ms = started.elapsed().as_secs_f64() * 1e3,
         "review"
     );
@@ -114,6 +118,25 @@ impl fmt::Display for Rewrites<'_> {
                 write!(f, "{separator}{}=>{to}", planned.image)?;
                 separator = " ";
             }
+        }
+        Ok(())
+    }
+}
+
+/// `name@registry=state`, separated by blanks, and behind them what is wrong.
+struct UsedSecrets<'a>(&'a Plan<'a, 'a>);
+
+impl fmt::Display for UsedSecrets<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let PullSecretPlan { uses, findings, .. } = &self.0.pull_secrets;
+        let mut separator = "";
+        for SecretUse { name, registry, state, .. } in uses {
+            write!(f, "{separator}{name}@{registry}={}", state.as_str())?;
+            separator = " ";
+        }
+        for finding in findings {
+            write!(f, "{separator}({finding})")?;
+            separator = " ";
         }
         Ok(())
     }

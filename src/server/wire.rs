@@ -9,7 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 use crate::image::Escaped;
 use crate::json::{Fault, Reader, Text, Writer};
 use crate::policy::Policy;
-use crate::review::{Cause, Change, Decision, Mode, Plan, Pod, decide, plan};
+use crate::review::{Cause, Change, Decision, Mode, Plan, Pod, PullSecrets, decide, plan};
 
 const API_VERSION: &str = "admission.k8s.io/v1";
 const KIND: &str = "AdmissionReview";
@@ -275,10 +275,11 @@ impl<'a> Request<'a> {
         }
     }
 
-    /// Decides this review under a policy, and hands over the plan that led there.
-    pub fn decide<'p>(&'a self, mode: Mode, policy: &'p Policy) -> (Plan<'p, 'a>, Decision) {
-        let Some(change) = self.change() else { return (Plan { images: Vec::new() }, Decision::pass()) };
-        let plan = plan(policy, &self.pod, change);
+    /// Decides this review under a policy, and hands over the plan that led there. `secrets` are those of the pod's
+    /// namespace.
+    pub fn decide<'p>(&'a self, mode: Mode, policy: &'p Policy, secrets: &PullSecrets) -> (Plan<'p, 'a>, Decision) {
+        let Some(change) = self.change() else { return (Plan::default(), Decision::pass()) };
+        let plan = plan(policy, &self.namespace, secrets, &self.pod, change);
         let decision = decide(mode, &self.pod, change, &plan);
         (plan, decision)
     }

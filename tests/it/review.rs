@@ -2,7 +2,7 @@
 
 use base64::Engine as _;
 use mirrorgate::policy::Policy;
-use mirrorgate::review::Mode;
+use mirrorgate::review::{Mode, PullSecrets};
 use mirrorgate::server::wire::{self, BadReview, Request};
 use serde_json::{Value, json};
 
@@ -49,7 +49,7 @@ fn answer(mode: Mode, review: &Value) -> Value {
     let body = serde_json::to_vec(review).unwrap();
     let request = Request::parse(&body).unwrap();
     let policy = policy();
-    let (_, decision) = request.decide(mode, &policy);
+    let (_, decision) = request.decide(mode, &policy, &PullSecrets::unknown());
     let answer: Value = serde_json::from_str(&wire::answer(&request.uid, &decision)).unwrap();
     assert_eq!(answer["apiVersion"], "admission.k8s.io/v1", "A7");
     assert_eq!(answer["kind"], "AdmissionReview", "A7");
@@ -461,7 +461,7 @@ fn a2_the_order_of_the_keys_decides_nothing() {
             format!(r#"{{"request":{{{request}}},"kind":"AdmissionReview","apiVersion":"admission.k8s.io/v1"}}"#);
         let request = Request::parse(body.as_bytes()).unwrap_or_else(|error| panic!("{body}: {error}"));
         let policy = policy();
-        let (_, decision) = request.decide(Mode::Enforce, &policy);
+        let (_, decision) = request.decide(Mode::Enforce, &policy, &PullSecrets::unknown());
         assert_eq!((decision.allowed, !decision.patch.is_empty()), (true, changed), "{body}");
     }
 }

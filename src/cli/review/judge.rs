@@ -4,7 +4,7 @@ use serde::Serialize;
 use serde_json::{Value as Json, json};
 
 use crate::policy::Policy;
-use crate::review::{Cause, CauseReason, Change, Decision, Mode, Outcome, Plan, Pod, decide, plan};
+use crate::review::{Cause, CauseReason, Change, Decision, Mode, Outcome, Plan, Pod, PullSecrets, decide, plan};
 use crate::server::wire;
 
 use super::manifest::{Body, Object};
@@ -51,9 +51,15 @@ impl Image {
 ///
 /// # Errors
 /// What is not of the shape of a pod or a review, in words.
-pub(super) fn judge(policy: &Policy, mode: Mode, object: &Object<'_>) -> Result<Verdict, String> {
+pub(super) fn judge(
+    policy: &Policy,
+    mode: Mode,
+    namespace: &str,
+    secrets: &PullSecrets,
+    object: &Object<'_>,
+) -> Result<Verdict, String> {
     if let Body::AdmissionReview = object.body {
-        return answer(policy, mode, object);
+        return answer(policy, mode, secrets, object);
     }
     let Some(pod) = object.pod().filter(|pod| !pod.is_null()) else {
         return Ok(Verdict { allowed: true, ..Verdict::default() });
@@ -67,12 +73,12 @@ pub(super) fn judge(policy: &Policy, mode: Mode, object: &Object<'_>) -> Result<
     if pod.is_mirror_pod() {
         return Ok(Verdict { allowed: true, ..Verdict::default() });
     }
-    let plan = plan(policy, &pod, Change::Create);
+    let plan = plan(policy, namespace, secrets, &pod, Change::Create);
     let decision = decide(mode, &pod, Change::Create, &plan);
     let mut patch = operations(&decision)?;
     if let Body::Template { .. } = object.body {
         // The annotation tells of a pod; a template has no webhook.
-        patch.retain(|operation| operation["op"] == "replace");
+        patch.retain(|operation| operation["path"].as_str().is_some_and(|path| path.starts_with("/spec/")));
         for operation in &mut patch {
             let path = format!("{}{}", object.pod_pointer(), operation["path"].as_str().unwrap_or_default());
             operation["path"] = path.into();
@@ -93,10 +99,10 @@ fn set_owner(template: &mut Json, owner: Option<(&str, &str)>) {
     }
 }
 
-fn answer(policy: &Policy, mode: Mode, object: &Object<'_>) -> Result<Verdict, String> {
+fn answer(policy: &Policy, mode: Mode, secrets: &PullSecrets, object: &Object<'_>) -> Result<Verdict, String> {
     let body = object.node.to_json().to_string();
     let request = wire::Request::parse(body.as_bytes()).map_err(|error| error.to_string())?;
-    let (plan, decision) = request.decide(mode, policy);
+    let (plan, decision) = request.decide(mode, policy, secrets);
     let answer = wire::answer(&request.uid, &decision);
     let answer = serde_json::from_str(&answer).map_err(|error| error.to_string())?;
     let patch = operations(&decision)?;

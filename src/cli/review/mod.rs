@@ -15,7 +15,7 @@ use std::process::ExitCode;
 use clap::ValueEnum;
 
 use crate::policy::Policy;
-use crate::review::Mode;
+use crate::review::{Mode, PullSecrets};
 use crate::yaml::{Limits, Node, parse_documents, position};
 
 use super::{Common, policy_file, print_result};
@@ -176,7 +176,7 @@ impl<'d> Finding<'d> {
     fn new(policy: &Policy, object: Object<'d>, default_namespace: &str, mode_of: impl Fn(&str) -> Mode) -> Self {
         let namespace = object.namespace().unwrap_or(default_namespace).to_owned();
         let mode = mode_of(&namespace);
-        let verdict = judge::judge(policy, mode, &object);
+        let verdict = judge::judge(policy, mode, &namespace, &PullSecrets::unknown(), &object);
         Self { object, namespace, mode, verdict }
     }
 }

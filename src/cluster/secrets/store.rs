@@ -90,6 +90,7 @@ impl Writer {
         let mut scope = Scope {
             names: Default::default(),
             all_docker_configs: old.all_docker_configs && selections.contains(&Selection::DockerConfigs),
+            has_cluster: true,
         };
         for selection in selections {
             if let Selection::Named(name) = selection {
