@@ -7,6 +7,7 @@ mod json;
 mod keyring;
 mod policy;
 mod policy_properties;
+mod pull_secrets;
 mod rbac_command;
 mod reference;
 mod review;

@@ -27,7 +27,7 @@ fn policy() -> Policy {
 }
 
 /// A review as the API server writes it.
-fn review(operation: &str, sub_resource: &str, object: &Value, old_object: &Value) -> Value {
+pub(crate) fn review(operation: &str, sub_resource: &str, object: &Value, old_object: &Value) -> Value {
     json!({
         "kind": "AdmissionReview", "apiVersion": "admission.k8s.io/v1",
         "request": {
@@ -58,7 +58,7 @@ fn answer(mode: Mode, review: &Value) -> Value {
 }
 
 /// The operations of an answer; null where there is no patch.
-fn patch(response: &Value) -> Value {
+pub(crate) fn patch(response: &Value) -> Value {
     match response["patch"].as_str() {
         None => {
             assert!(response.get("patchType").is_none(), "A4: a patchType without a patch: {response}");
@@ -82,7 +82,7 @@ fn created(pod: &Value) -> Value {
     patched(pod, &response)
 }
 
-fn patched(pod: &Value, response: &Value) -> Value {
+pub(crate) fn patched(pod: &Value, response: &Value) -> Value {
     let mut pod = pod.clone();
     if let operations @ Value::Array(_) = patch(response) {
         let operations: json_patch::Patch = serde_json::from_value(operations).unwrap();

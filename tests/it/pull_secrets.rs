@@ -1,0 +1,405 @@
+//! Pull secrets in reviews: rules S1, S2, S4, S6, and U2, U3, M9, M10 as far as they speak of secrets.
+
+use std::sync::Arc;
+
+use mirrorgate::keyring::{DOCKER_CONFIG_JSON, PullSecret};
+use mirrorgate::policy::Policy;
+use mirrorgate::review::{Mode, PullSecrets, Scope, SecretsByName};
+use mirrorgate::server::wire::{self, Request};
+use serde_json::{Value, json};
+
+use super::review::{patch, patched, review};
+
+const POLICY: &str = r#"
+apiVersion: mirrorgate.dev/v1alpha1
+kind: Policy
+registryMirrors:
+  - name: harbor
+    endpoint: https://harbor.corp:5000/v2/proxy
+    hosts: [docker.io]
+    pullSecrets: [harbor-pull]
+  - name: quay-cache
+    endpoint: https://cache.corp
+    hosts: [quay.io]
+pullSecrets:
+  - name: cache-{namespace}
+    registries: [cache.corp]
+    namespaces: ["team-*"]
+  - name: harbor-extra
+    registries: ["*.corp:5000"]
+  - name: ghcr
+    registries: [ghcr.io]
+ignore:
+  images: [auto, "ghcr.io/mesh/**"]
+  ownerKinds: [postgresql.cnpg.io/Cluster]
+"#;
+
+fn policy(more: &str) -> Policy {
+    Policy::read(&format!("{POLICY}{more}")).unwrap_or_else(|faults| panic!("{faults}")).policy
+}
+
+/// A docker config with these keys.
+fn config(keys: &[&str]) -> PullSecret {
+    let auths: serde_json::Map<_, _> = keys.iter().map(|key| ((*key).to_owned(), json!({"auth": "dTpw"}))).collect();
+    raw(&json!({"auths": auths}).to_string())
+}
+
+fn raw(document: &str) -> PullSecret {
+    PullSecret::read(DOCKER_CONFIG_JSON, |_| Some(document.as_bytes()))
+}
+
+/// A namespace in which every name has been looked for, and these were found.
+fn secrets(found: &[(&str, PullSecret)]) -> PullSecrets {
+    known(found, true)
+}
+
+fn known(found: &[(&str, PullSecret)], listed: bool) -> PullSecrets {
+    let names = ["harbor-pull", "harbor-extra", "ghcr"].map(|name| (name.to_owned(), listed)).into();
+    let scope = Scope { names, all_docker_configs: listed, has_cluster: true };
+    let secrets: SecretsByName =
+        found.iter().map(|(name, secret)| (Arc::from(*name), Arc::new(secret.clone()))).collect();
+    PullSecrets::new(Arc::new(secrets), Arc::new(scope))
+}
+
+fn served() -> PullSecrets {
+    secrets(&[("harbor-pull", config(&["harbor.corp:5000"]))])
+}
+
+/// The `response` to a review.
+fn answer(mode: Mode, policy: &Policy, secrets: &PullSecrets, review: &Value) -> Value {
+    let body = review.to_string();
+    let request = Request::parse(body.as_bytes()).unwrap();
+    let (_, decision) = request.decide(mode, policy, secrets);
+    let answer: Value = serde_json::from_str(&wire::answer(&request.uid, &decision)).unwrap();
+    answer["response"].clone()
+}
+
+fn pod(images: &[&str]) -> Value {
+    let containers: Vec<Value> =
+        images.iter().enumerate().map(|(n, image)| json!({"name": format!("c{n}"), "image": image})).collect();
+    json!({"metadata": {"name": "web"}, "spec": {"containers": containers}})
+}
+
+/// The answer to a creation in enforce mode, and the names in the pod's list afterwards.
+fn create(policy: &Policy, secrets: &PullSecrets, pod: &Value) -> (Value, Vec<String>) {
+    let response = answer(Mode::Enforce, policy, secrets, &review("CREATE", "", pod, &Value::Null));
+    let after = patched(pod, &response);
+    let list = after["spec"]["imagePullSecrets"].as_array().cloned().unwrap_or_default();
+    (response, list.iter().map(|entry| entry["name"].as_str().unwrap_or("?").to_owned()).collect())
+}
+
+fn warnings(response: &Value) -> Vec<&str> {
+    response["warnings"].as_array().map(|all| all.iter().filter_map(Value::as_str).collect()).unwrap_or_default()
+}
+
+#[test]
+fn s1_a_secret_goes_with_the_registry_that_is_really_pulled_from() {
+    let policy = policy("");
+    let all = secrets(&[
+        ("harbor-pull", config(&["harbor.corp:5000"])),
+        ("cache-team-a", config(&["cache.corp"])),
+        ("ghcr", config(&["ghcr.io"])),
+    ]);
+    for (images, expected) in [
+        (&["nginx"][..], &["harbor-pull"][..]),
+        (&["quay.io/a/b"], &["cache-team-a"]),
+        (&["harbor.corp:5000/a/b"], &["harbor-pull"]),
+        (&["ghcr.io/a/b"], &["ghcr"]),
+        (&["GHCR.io/a/b"], &["ghcr"]),
+        (&["registry.k8s.io/pause"], &[]),
+        // M10: left alone entirely.
+        (&["ghcr.io/mesh/proxy", "auto"], &[]),
+        // S2: each registry its own, in policy order, whatever the order of the images.
+        (&["ghcr.io/a/b", "quay.io/a/b", "nginx", "busybox"], &["harbor-pull", "cache-team-a", "ghcr"]),
+    ] {
+        let (response, list) = create(&policy, &all, &pod(images));
+        assert_eq!(list, expected, "{images:?}: {response}");
+    }
+    let mut volume = pod(&[]);
+    volume["spec"]["volumes"] = json!([{"name": "model", "image": {"reference": "acme/model:1"}}]);
+    assert_eq!(create(&policy, &all, &volume).1, ["harbor-pull"], "M8");
+}
+
+#[test]
+fn m9_m10_what_is_not_rewritten_has_the_secret_for_its_own_registry() {
+    let policy = policy("");
+    let all = secrets(&[("harbor-pull", config(&["harbor.corp:5000"])), ("ghcr", config(&["ghcr.io"]))]);
+    let mut never = pod(&["ghcr.io/a/b", "harbor.corp:5000/a/b"]);
+    for container in never["spec"]["containers"].as_array_mut().unwrap() {
+        container["imagePullPolicy"] = json!("Never");
+    }
+    assert_eq!(create(&policy, &all, &never).1, ["harbor-pull", "ghcr"]);
+    let mut owned = pod(&["ghcr.io/a/b", "nginx"]);
+    owned["metadata"]["ownerReferences"] = json!([{"apiVersion": "postgresql.cnpg.io/v1", "kind": "Cluster"}]);
+    assert_eq!(create(&policy, &all, &owned).1, ["ghcr"], "nginx stays at docker.io, which has no secret");
+}
+
+#[test]
+fn s2_what_is_there_stays_first_and_untouched() {
+    let policy = policy("");
+    for (list, expected) in [
+        (Value::Null, json!([{"name": "harbor-pull"}])),
+        (json!([]), json!([{"name": "harbor-pull"}])),
+        (json!([{"name": "own"}]), json!([{"name": "own"}, {"name": "harbor-pull"}])),
+        (json!([{"name": "harbor-pull"}, {"name": "own"}]), json!([{"name": "harbor-pull"}, {"name": "own"}])),
+        (
+            json!([{}, null, {"name": null}, {"name": ""}]),
+            json!([{}, null, {"name": null}, {"name": ""}, {"name": "harbor-pull"}]),
+        ),
+        (
+            json!([{"name": "a"}, {"name": "a"}, {"x": 1}]),
+            json!([{"name": "a"}, {"name": "a"}, {"x": 1}, {"name": "harbor-pull"}]),
+        ),
+    ] {
+        for absent in [false, true] {
+            let mut before = pod(&["nginx", "busybox"]);
+            if !absent {
+                before["spec"]["imagePullSecrets"] = list.clone();
+            } else if !list.is_null() {
+                continue;
+            }
+            let response = answer(Mode::Enforce, &policy, &served(), &review("CREATE", "", &before, &Value::Null));
+            assert_eq!(patched(&before, &response)["spec"]["imagePullSecrets"], expected, "{list}");
+            // Called again with our own result, nothing is left to do (trap 40).
+            let again = answer(
+                Mode::Enforce,
+                &policy,
+                &served(),
+                &review("CREATE", "", &patched(&before, &response), &Value::Null),
+            );
+            assert_eq!(patch(&again), Value::Null);
+        }
+    }
+}
+
+#[test]
+fn s4_a_name_that_cannot_be_made_in_a_namespace_is_said_and_breaks_nothing() {
+    let policy = policy("");
+    let mut long = review("CREATE", "", &pod(&["quay.io/a/b"]), &Value::Null);
+    long["request"]["namespace"] = json!(format!("team-{}", "x".repeat(250)));
+    let response = answer(Mode::Enforce, &policy, &served(), &long);
+    assert_eq!(response["allowed"], true);
+    assert!(!patch(&response).to_string().contains("imagePullSecrets"), "{response}");
+    let all = warnings(&response).join("\n");
+    assert!(all.contains("cache.corp") && all.contains("cache-{namespace}") && all.contains("253"), "{all}");
+}
+
+/// What is missing, whether the secret is added, and what is said; with the policy's word for each mode.
+#[test]
+fn s6_a_secret_that_does_not_serve_is_told_of_with_the_command_that_mends_it() {
+    let malformed = raw(r#"{"auths": []}"#);
+    let empty = PullSecret::read(DOCKER_CONFIG_JSON, |_| None);
+    let opaque = PullSecret::read("Opaque", |_| None);
+    let cases: [(&[(&str, PullSecret)], bool, &[&str]); 6] = [
+        (
+            &[],
+            true,
+            &[
+                "harbor-pull is missing in team-a",
+                "kubectl -n team-a create secret docker-registry harbor-pull --docker-server=harbor.corp:5000",
+            ],
+        ),
+        (
+            &[("harbor-pull", config(&["harbor.corp", "b.io", "c.io", "d.io", "e.io", "f.io", "g.io"]))],
+            true,
+            &[
+                "does not cover harbor.corp:5000/proxy/library/nginx",
+                "harbor.corp, g.io, f.io",
+                "2 more",
+                "kubectl apply -f -",
+            ],
+        ),
+        (&[("harbor-pull", config(&[]))], true, &["does not cover", "it has no entry"]),
+        (
+            &[("harbor-pull", opaque)],
+            true,
+            &["is of type Opaque", "kubectl -n team-a delete secret harbor-pull && kubectl"],
+        ),
+        (&[("harbor-pull", empty)], true, &["is malformed, has no key `.dockerconfigjson`"]),
+        // The kubelet would pull nothing at all with it.
+        (&[("harbor-pull", malformed)], false, &["is malformed", "is not an object", "so it is not added"]),
+    ];
+    for (found, is_added, said) in cases {
+        // The second rule for the registry finds nothing either.
+        let secrets = secrets(found);
+        let warn = policy("");
+        let (response, list) = create(&warn, &secrets, &pod(&["nginx", "ghcr.io/mesh/x"]));
+        let expected = if is_added { &["harbor-pull", "harbor-extra"][..] } else { &["harbor-extra"] };
+        assert_eq!(list, expected, "{response}");
+        let all = warnings(&response).join("\n");
+        for words in said {
+            assert!(all.contains(words), "`{all}` lacks `{words}`");
+        }
+        assert!(all.contains("mirrorgate: no pull secret for harbor.corp:5000: "), "{all}");
+        assert!(!all.contains('\t') && warnings(&response).iter().all(|warning| !warning.contains('\n')), "A6");
+
+        let (response, list) = create(&policy("onMissingPullSecret: skip\n"), &secrets, &pod(&["nginx"]));
+        assert_eq!((response["allowed"].as_bool(), list.len()), (Some(true), 0), "{response}");
+        assert_eq!(warnings(&response).join("\n"), all);
+
+        let (response, list) = create(&policy("onMissingPullSecret: deny\n"), &secrets, &pod(&["nginx"]));
+        assert_eq!((response["allowed"].as_bool(), list.len()), (Some(false), 0), "{response}");
+        let message = response["status"]["message"].as_str().unwrap();
+        for words in said {
+            assert!(message.contains(words), "`{message}` lacks `{words}`");
+        }
+        let cause = &response["status"]["details"]["causes"][0];
+        assert_eq!(
+            (&cause["field"], &cause["reason"]),
+            (&json!("spec.containers[0].image"), &json!("PullSecretMissing"))
+        );
+        assert!(cause["message"].as_str().unwrap().contains("harbor.corp:5000"), "{cause}");
+
+        let response = answer(
+            Mode::Audit,
+            &policy("onMissingPullSecret: deny\n"),
+            &secrets,
+            &review("CREATE", "", &pod(&["nginx"]), &Value::Null),
+        );
+        assert_eq!((response["allowed"].as_bool(), patch(&response)), (Some(true), Value::Null));
+        assert!(warnings(&response)[0].starts_with("mirrorgate audit: spec.containers[0].image would be denied: "));
+    }
+}
+
+#[test]
+fn s6_one_secret_that_covers_is_enough() {
+    let policy = policy("onMissingPullSecret: deny\n");
+    let secrets = secrets(&[
+        ("harbor-pull", config(&["harbor.corp:5000/team"])),
+        ("harbor-extra", config(&["harbor.corp:5000/proxy"])),
+        ("unasked", raw("not json")),
+    ]);
+    let (response, list) = create(&policy, &secrets, &pod(&["nginx"]));
+    assert_eq!((response["allowed"].as_bool(), warnings(&response).len()), (Some(true), 0), "{response}");
+    assert_eq!(list, ["harbor-extra"], "what does not cover stays out where another does");
+    let uses: Value = serde_json::from_str(response["auditAnnotations"]["pull-secrets"].as_str().unwrap()).unwrap();
+    assert_eq!(
+        uses,
+        json!([
+            {"name": "harbor-pull", "registry": "harbor.corp:5000", "state": "does-not-cover"},
+            {"name": "harbor-extra", "registry": "harbor.corp:5000", "state": "covers"},
+        ])
+    );
+    // The pod's own, where it is known.
+    let mut own = pod(&["nginx"]);
+    own["spec"]["imagePullSecrets"] = json!([{"name": "mine"}]);
+    let secrets = self::secrets(&[("mine", config(&["harbor.corp:5000"]))]);
+    assert_eq!(create(&policy, &secrets, &own).0["allowed"], true);
+}
+
+#[test]
+fn s6_a_listed_secret_that_the_kubelet_cannot_read_is_told_of_beside_good_ones() {
+    let secrets = secrets(&[("harbor-pull", raw("{")), ("harbor-extra", config(&["harbor.corp:5000"]))]);
+    let mut pod = pod(&["nginx"]);
+    assert!(warnings(&create(&policy(""), &secrets, &pod).0).is_empty(), "not listed and not added: it spoils nothing");
+    pod["spec"]["imagePullSecrets"] = json!([{"name": "harbor-pull"}]);
+    let (response, list) = create(&policy(""), &secrets, &pod);
+    assert_eq!(list, ["harbor-pull", "harbor-extra"]);
+    assert!(warnings(&response)[0].contains("pulls nothing for a pod that lists it"), "{response}");
+}
+
+#[test]
+fn s5_s6_what_could_not_be_looked_up_is_added_and_never_called_missing() {
+    let deny = policy("onMissingPullSecret: deny\n");
+    let (response, list) = create(&deny, &known(&[], false), &pod(&["nginx"]));
+    assert_eq!(
+        (response["allowed"].as_bool(), &list[..]),
+        (Some(true), &["harbor-pull".into(), "harbor-extra".into()][..])
+    );
+    let all = warnings(&response).join("\n");
+    assert!(all.contains("could not be checked in team-a") && !all.contains("missing"), "{all}");
+    // Without a cluster there is nobody to be warned.
+    let (response, list) = create(&deny, &PullSecrets::unknown(), &pod(&["nginx"]));
+    assert_eq!((response["allowed"].as_bool(), list.len(), warnings(&response).len()), (Some(true), 2, 0));
+    // One that covers is enough, also beside one that nobody could look up; one that does not, beside it, is no denial.
+    let some = |found: &[(&str, PullSecret)]| {
+        let scope = Scope {
+            names: [("harbor-pull".to_owned(), true), ("harbor-extra".to_owned(), false)].into(),
+            all_docker_configs: false,
+            has_cluster: true,
+        };
+        let secrets = found.iter().map(|(name, secret)| (Arc::from(*name), Arc::new(secret.clone()))).collect();
+        PullSecrets::new(Arc::new(secrets), Arc::new(scope))
+    };
+    let (response, _) = create(&deny, &some(&[("harbor-pull", config(&["harbor.corp:5000"]))]), &pod(&["nginx"]));
+    assert_eq!((response["allowed"].as_bool(), warnings(&response).len()), (Some(true), 0), "{response}");
+    let (response, _) = create(&deny, &some(&[]), &pod(&["nginx"]));
+    assert_eq!(response["allowed"], true, "{response}");
+}
+
+#[test]
+fn s5_discovery_takes_every_docker_config_that_covers() {
+    let discover = |more: &str| {
+        let source = format!(
+            "apiVersion: mirrorgate.dev/v1alpha1\nkind: Policy\nregistryMirrors:\n- {{name: harbor, endpoint: \"https://harbor.corp:5000\", hosts: [docker.io]}}\n\
+             pullSecrets:\n- discover: true\n{more}"
+        );
+        Policy::read(&source).unwrap_or_else(|faults| panic!("{faults}")).policy
+    };
+    let all = secrets(&[
+        ("a", config(&["*.corp:5000"])),
+        ("b", config(&["harbor.corp:5000/library"])),
+        ("c", config(&["harbor.corp"])),
+        ("d", config(&["ghcr.io"])),
+        ("e", raw("{")),
+    ]);
+    assert_eq!(create(&discover(""), &all, &pod(&["nginx", "ghcr.io/a/b"])).1, ["a", "b", "d"]);
+    // None at a mirror is told of; none elsewhere is how public registries are.
+    let deny = discover("onMissingPullSecret: deny\n");
+    let none = secrets(&[("c", config(&["harbor.corp"]))]);
+    let (response, _) = create(&deny, &none, &pod(&["ghcr.io/a/b"]));
+    assert_eq!((response["allowed"].as_bool(), warnings(&response).len()), (Some(true), 0), "{response}");
+    let (response, _) = create(&deny, &none, &pod(&["nginx"]));
+    assert_eq!(response["allowed"], false);
+    assert!(response["status"]["message"].as_str().unwrap().contains("none in team-a covers it"), "{response}");
+    let (response, _) = create(&deny, &known(&[], false), &pod(&["nginx"]));
+    assert_eq!(response["allowed"], true, "nobody could look");
+    assert!(warnings(&response)[0].contains("could not be looked up"), "{response}");
+}
+
+#[test]
+fn u2_u3_a_stored_pod_gets_a_warning_alone() {
+    let policy = policy("onMissingPullSecret: deny\n");
+    let mut old = pod(&["registry.k8s.io/pause"]);
+    let new = pod(&["nginx"]);
+    let mut debugged = old.clone();
+    debugged["spec"]["ephemeralContainers"] = json!([{"name": "debug", "image": "busybox"}]);
+    for (sub_resource, after) in [("", &new), ("ephemeralcontainers", &debugged)] {
+        let response = answer(Mode::Enforce, &policy, &served(), &review("UPDATE", sub_resource, after, &old));
+        assert_eq!(response["allowed"], true, "{response}");
+        assert!(!patch(&response).to_string().contains("imagePullSecrets"), "trap 10: {response}");
+        let all = warnings(&response);
+        assert!(all.len() == 1 && all[0].contains("the pod has no pull secret for harbor.corp:5000"), "{all:?}");
+        assert!(all[0].contains("harbor-pull, harbor-extra"), "{all:?}");
+        // With the secret there is nothing to say; nor with one that nobody knows.
+        for list in [json!([{"name": "harbor-pull"}]), json!([{"name": "harbor-pull"}, {"name": "x"}])] {
+            let mut after = after.clone();
+            after["spec"]["imagePullSecrets"] = list.clone();
+            old["spec"]["imagePullSecrets"] = list;
+            let response = answer(Mode::Enforce, &policy, &served(), &review("UPDATE", sub_resource, &after, &old));
+            assert!(warnings(&response).is_empty(), "{response}");
+        }
+    }
+    // What the update does not change is not looked at.
+    let response = answer(Mode::Enforce, &policy, &served(), &review("UPDATE", "", &new, &new));
+    assert!(warnings(&response).is_empty() && response.get("patch").is_none(), "{response}");
+}
+
+#[test]
+fn a6_a_namespace_and_a_registry_cannot_forge_a_line() {
+    let mut forged = review("CREATE", "", &pod(&["nginx"]), &Value::Null);
+    forged["request"]["namespace"] = json!("a\n\u{1b}[31mb");
+    let response = answer(Mode::Enforce, &policy(""), &secrets(&[]), &forged);
+    assert!(warnings(&response).iter().all(|warning| !warning.contains(['\n', '\u{1b}'])), "{response}");
+}
+
+#[test]
+fn many_registries_in_one_pod_are_planned_in_linear_time() {
+    let policy = Policy::read("apiVersion: mirrorgate.dev/v1alpha1\nkind: Policy\npullSecrets:\n- {name: a, registries: [\"*\"]}\n- {name: b, registries: [\"*\"]}\n").unwrap().policy;
+    let images: Vec<String> = (0..20_000).map(|number| format!("r{number}.io/a/b")).collect();
+    let images: Vec<&str> = images.iter().map(String::as_str).collect();
+    let started = std::time::Instant::now();
+    let (response, list) = create(&policy, &PullSecrets::unknown(), &pod(&images));
+    assert_eq!((response["allowed"].as_bool(), &list[..]), (Some(true), &["a".to_owned(), "b".to_owned()][..]));
+    assert!(started.elapsed().as_secs() < 20, "{:?}", started.elapsed());
+}
