@@ -360,9 +360,9 @@ impl<'p, 's> Planner<'p, 's> {
                     let state = state(*known, name);
                     is_served |= state == SecretState::Covers;
                     is_unknown |= state == SecretState::Unknown;
-                    self.used(image, of_registry, (number, 0), secret, state);
+                    self.used(image, of_registry, (number, 0), secret.clone(), state);
                     if matches!(state, SecretState::Covers | SecretState::Unknown) {
-                        self.add(*rule, secret);
+                        self.add(*rule, secret.clone());
                     }
                 }
                 Wanted::BadName(_) => {}
@@ -371,9 +371,9 @@ impl<'p, 's> Planner<'p, 's> {
                     for (which, (secret, known)) in all.iter().enumerate() {
                         if covers(known, name) {
                             is_served = true;
-                            let secret = Cow::Owned((*secret).to_owned());
-                            self.used(image, of_registry, (number, which), &secret, SecretState::Covers);
-                            self.add(*rule, &secret);
+                            let secret: Cow<str> = Cow::Owned((*secret).to_owned());
+                            self.used(image, of_registry, (number, which), secret.clone(), SecretState::Covers);
+                            self.add(*rule, secret);
                         }
                     }
                 }
@@ -390,7 +390,7 @@ impl<'p, 's> Planner<'p, 's> {
             let fault = match secret {
                 Wanted::Named(secret, known) => {
                     if self.policy.on_missing_pull_secret() == OnMissingPullSecret::Warn && !spoils {
-                        self.add(*rule, secret);
+                        self.add(*rule, secret.clone());
                     }
                     fault(secret.clone(), *known, name)
                 }
@@ -415,7 +415,7 @@ impl<'p, 's> Planner<'p, 's> {
             match secret {
                 Wanted::Named(secret, known) => {
                     if self.listed.contains(&**secret) {
-                        self.used(image, of_registry, (number, 0), secret, state(*known, name));
+                        self.used(image, of_registry, (number, 0), secret.clone(), state(*known, name));
                     }
                     names.push(secret.clone());
                 }
@@ -438,21 +438,21 @@ impl<'p, 's> Planner<'p, 's> {
         image: usize,
         of_registry: &RegistrySecrets<'p, 's>,
         (candidate, which): (usize, usize),
-        name: &Cow<'p, str>,
+        name: Cow<'p, str>,
         state: SecretState,
     ) {
         let place = (of_registry.number, candidate, which);
         let at = *self.use_places.entry((place, state)).or_insert_with(|| {
             let registry = of_registry.registry.clone();
-            self.uses.push(SecretUse { name: name.clone(), registry, state, images: Vec::new() });
+            self.uses.push(SecretUse { name, registry, state, images: Vec::new() });
             self.uses.len() - 1
         });
         self.uses[at].images.push(image);
     }
 
-    fn add(&mut self, rule: usize, name: &Cow<'p, str>) {
-        if !self.listed.contains(&**name) && self.added.last().is_none_or(|(_, last)| last != name) {
-            self.added.push((rule, name.clone()));
+    fn add(&mut self, rule: usize, name: Cow<'p, str>) {
+        if !self.listed.contains(&*name) && self.added.last().is_none_or(|(_, last)| *last != name) {
+            self.added.push((rule, name));
         }
     }
 

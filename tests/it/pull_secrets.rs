@@ -190,7 +190,8 @@ fn s6_a_secret_that_does_not_serve_is_told_of_with_the_command_that_mends_it() {
     let malformed = raw(r#"{"auths": []}"#);
     let empty = PullSecret::read(DOCKER_CONFIG_JSON, |_| None);
     let opaque = PullSecret::read("Opaque", |_| None);
-    let cases: [(&[(&str, PullSecret)], bool, &[&str]); 6] = [
+    type Case<'c> = (&'c [(&'c str, PullSecret)], bool, &'c [&'c str]);
+    let cases: [Case<'_>; 6] = [
         (
             &[],
             true,
