@@ -15,9 +15,9 @@ use mirrorgate::image::Reference;
 use mirrorgate::json::Reader;
 use mirrorgate::keyring::{DOCKER_CFG, PullSecret};
 use mirrorgate::policy::{LoadedPolicy, Policy};
-use mirrorgate::review::Mode;
+use mirrorgate::review::{Mode, PullSecrets, Scope, SecretsByName};
 use mirrorgate::server::handler;
-use mirrorgate::server::wire::Request;
+use mirrorgate::server::wire::{self, Request};
 use mirrorgate::telemetry::Metrics;
 
 /// A policy that names `hosts` hosts, and a few patterns; what the bodies pull is among them.
@@ -153,6 +153,31 @@ fn pull_secrets(criterion: &mut Criterion) {
     let coverage = read(&large);
     let image = "registry-10000.example.com:5000/team/app";
     group.bench_function("10,000 keys, does not cover", |bencher| bencher.iter(|| coverage.covers(black_box(image))));
+    group.finish();
+
+    // The same pods as in `reviews`, with a secret at the mirror that covers them, and one that does not.
+    let mut group = criterion.benchmark_group("review with pull secrets");
+    let source = policy(10).replace("  hosts:\n", "  pullSecrets: [harbor-pull, harbor-extra]\n  hosts:\n");
+    let policy = Policy::read(&source).unwrap().policy;
+    let secret = |key: &str| Arc::new(PullSecret::DockerConfig(read(&config(&[key.to_owned()]))));
+    let found = SecretsByName::from([
+        ("harbor-extra".into(), secret("harbor.corp:5000/team")),
+        ("harbor-pull".into(), secret("harbor.corp:5000")),
+    ]);
+    let names = [("harbor-pull".to_owned(), true), ("harbor-extra".to_owned(), true)].into();
+    let scope = Scope { names, all_docker_configs: false, has_cluster: true };
+    let secrets = PullSecrets::new(Arc::new(found), Arc::new(scope));
+    for (name, body) in [("2 containers", bodies::small()), ("72 containers", bodies::large())] {
+        let request = Request::parse(&body).unwrap();
+        assert_eq!(request.decide(Mode::Enforce, &policy, &secrets).0.pull_secrets.added, ["harbor-pull"]);
+        group.bench_function(name, |bencher| {
+            bencher.iter(|| {
+                let request = Request::parse(black_box(&body)).unwrap();
+                let (_, decision) = request.decide(Mode::Enforce, &policy, &secrets);
+                wire::answer(&request.uid, &decision)
+            });
+        });
+    }
     group.finish();
 }
 
