@@ -1,18 +1,58 @@
-//! The node: its registry, and what becomes of a pod there.
+//! The node: mirrorgate under a policy for its registry, and what becomes of a pod there.
 
 use std::process::Command;
 
-use k8s_openapi::api::core::v1::{ContainerStatus, Event, Pod};
+use k8s_openapi::api::core::v1::{ConfigMap, ContainerStatus, Event, Pod};
 use kube::Api;
 use kube::api::ListParams;
-use serde_json::json;
+use serde_json::{Value, json};
+use tokio::sync::OnceCell;
 
 use crate::lab::{Lab, kubectl_with, repository, until, work};
+use crate::mirrorgate::{NAMESPACE, edit_policy, policy_in_force, sha256};
 
-/// The registry of the lab.
+/// The registry of the lab, which is the mirror of `policy.yaml`.
 pub(crate) const REGISTRY: &str = "registry.lab.test:5000";
+/// The pull secret that the policy names.
+pub(crate) const SECRET: &str = "lab-pull";
 
-/// Puts an image like no other there, and gives its name.
+/// The lab under `policy.yaml`, which all tests share, with the rights to Secrets that `mirrorgate rbac` prints for it.
+pub(crate) async fn lab() -> Lab {
+    static INSTALLED: OnceCell<()> = OnceCell::const_new();
+    let lab = Lab::shared().await;
+    INSTALLED
+        .get_or_init(async || {
+            let file = repository().join("tests/node/policy.yaml");
+            let rbac = Command::new(env!("CARGO_BIN_EXE_mirrorgate")).args(["rbac", "--policy"]).arg(&file).output();
+            let roles = String::from_utf8(rbac.unwrap().stdout).unwrap();
+            kubectl_with(&roles, &["apply", "-f", "-"]).success();
+            let policy = std::fs::read_to_string(file).unwrap();
+            edit_policy(&Api::<ConfigMap>::namespaced(lab.client.clone(), NAMESPACE), &policy).await.unwrap();
+            until("the policy", 5, async || (policy_in_force().await == sha256(&policy)).then_some(())).await;
+        })
+        .await;
+    lab
+}
+
+/// Creates the pod once a dry run brings the warnings that are wanted: what was made just before is known then. Gives them,
+/// as kubectl printed them.
+pub(crate) async fn create(namespace: &str, pod: &Value, wanted: impl Fn(&str) -> bool) -> String {
+    let create = |more: &[&str]| {
+        let arguments = [&["-n", namespace, "create", "-f", "-"], more].concat();
+        kubectl_with(&pod.to_string(), &arguments).success().err
+    };
+    let mut last = String::new();
+    let known = until("a creation with the warnings that are wanted", 10, async || {
+        last = create(&["--dry-run=server"]);
+        wanted(&last).then_some(())
+    });
+    known.await;
+    let said = create(&[]);
+    assert!(wanted(&said), "{said}");
+    said
+}
+
+/// Puts an image like no other there, and gives its name. A node that has it keeps it: a path is for one test of one run.
 pub(crate) fn push(path: &str) -> String {
     let image = format!("{REGISTRY}/{path}");
     let mut command = Command::new(repository().join("tests/lab/push.sh"));
@@ -36,7 +76,7 @@ pub(crate) fn make_secret(namespace: &str, name: &str, key: &str) {
 pub(crate) async fn running(lab: &Lab, namespace: &str, pod: &str) -> Pod {
     let last = outcome(lab, namespace, pod).await;
     if let Err(why) = last {
-        panic!("{pod}: {why}\n{}", events(lab, namespace, pod).await.join("\n"));
+        panic!("{pod}: {why}\n{}", events(lab, namespace, pod).await);
     }
     lab.pods(namespace).get(pod).await.unwrap()
 }
@@ -68,10 +108,16 @@ fn refusal(container: &ContainerStatus) -> Option<String> {
     (reason.starts_with("ErrImage") || reason.starts_with("ImagePull")).then(|| reason.to_owned())
 }
 
-/// What was said of the pod, as reason and message.
-pub(crate) async fn events(lab: &Lab, namespace: &str, pod: &str) -> Vec<String> {
+/// Waits until the events of the pod contain the text; gives all of them, each with its reason and message on a line.
+pub(crate) async fn said(lab: &Lab, namespace: &str, pod: &str, text: &str) -> String {
+    let what = format!("an event on {pod} with {text:?}");
+    until(&what, 10, async || Some(events(lab, namespace, pod).await).filter(|said| said.contains(text))).await
+}
+
+/// What was said of the pod: each reason and message on a line.
+async fn events(lab: &Lab, namespace: &str, pod: &str) -> String {
     let events = Api::<Event>::namespaced(lab.client.clone(), namespace);
     let of_the_pod = ListParams::default().fields(&format!("involvedObject.name={pod}"));
     let said = |event: Event| format!("{}: {}", event.reason.unwrap_or_default(), event.message.unwrap_or_default());
-    events.list(&of_the_pod).await.unwrap().into_iter().map(said).collect()
+    events.list(&of_the_pod).await.unwrap().into_iter().map(said).collect::<Vec<_>>().join("\n")
 }
