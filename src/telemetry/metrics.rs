@@ -60,6 +60,7 @@ pub struct Metrics {
     policy_errors: Gauge,
     certificate_expiry: Gauge<f64, AtomicU64>,
     watch_up: Family<WatchLabels, Gauge>,
+    watch_objects: Family<WatchLabels, Counter>,
 }
 
 impl Metrics {
@@ -76,6 +77,7 @@ impl Metrics {
             policy_errors: Gauge::default(),
             certificate_expiry: Gauge::default(),
             watch_up: Family::default(),
+            watch_objects: Family::default(),
         };
         let registry = &mut metrics.registry;
         registry.register("admission_requests", "Admission reviews answered", metrics.requests.clone());
@@ -101,6 +103,11 @@ impl Metrics {
             "watch_up",
             "Whether the watch of a resource works (1) or runs on its last state (0)",
             metrics.watch_up.clone(),
+        );
+        registry.register(
+            "watch_objects",
+            "Objects that the API server sent to the watches of a resource",
+            metrics.watch_objects.clone(),
         );
         metrics
     }
@@ -146,6 +153,11 @@ impl Metrics {
         self.watch_up.get_or_create(&WatchLabels { resource }).set(i64::from(up));
     }
 
+    /// A watch of `resource` was sent an object, in a list or for a change.
+    pub fn watch_object(&self, resource: &'static str) {
+        self.watch_objects.get_or_create(&WatchLabels { resource }).inc();
+    }
+
     /// Everything in the OpenMetrics text format ([`Metrics::CONTENT_TYPE`]).
     #[must_use]
     pub fn encode(&self) -> String {
@@ -183,6 +195,7 @@ mod tests {
         metrics.policy_errors(3);
         metrics.certificate_expiry(1_800_000_000);
         metrics.watch_up("configmaps", true);
+        metrics.watch_object("secrets");
         let text = metrics.encode();
         for line in [
             "mirrorgate_admission_requests_total{mode=\"enforce\",operation=\"CREATE\",result=\"patched\"} 1",
@@ -194,6 +207,7 @@ mod tests {
             "mirrorgate_policy_errors 3",
             "mirrorgate_certificate_expiry_timestamp_seconds 1800000000.0",
             "mirrorgate_watch_up{resource=\"configmaps\"} 1",
+            "mirrorgate_watch_objects_total{resource=\"secrets\"} 1",
         ] {
             assert!(text.lines().any(|have| have == line), "{line} is not in\n{text}");
         }

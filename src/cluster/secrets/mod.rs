@@ -25,7 +25,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
-use crate::keyring::{DOCKER_CONFIG_JSON, PullSecret};
+use crate::keyring::PullSecret;
 use crate::policy::LoadedPolicy;
 use crate::telemetry::{Metrics, Readiness};
 
@@ -47,6 +47,10 @@ const WATCH: &str = "watch";
 
 /// Between the attempts to watch what could not be watched: what is allowed again, or back, is known within seconds.
 const PAUSES: Pauses = Pauses { first: Duration::from_millis(500), longest: Duration::from_secs(3) };
+
+/// An API server that has just started refuses what it does not know yet to be allowed. A refusal counts once it has
+/// stood this long.
+const REFUSAL_STANDS: Duration = Duration::from_secs(5);
 
 /// Refusals of several watches are told in one breath.
 const BREATH: Duration = Duration::from_secs(1);
@@ -76,6 +80,8 @@ struct Running {
     stop: AbortHandle,
     /// The list that is being read.
     listing: Vec<Seen>,
+    /// Since when we are refused.
+    refused: Option<Instant>,
 }
 
 impl SecretWatches {
@@ -155,11 +161,7 @@ impl SecretWatches {
 
     fn start(&mut self, selection: Selection) {
         debug!(?selection, "watching");
-        let fields = match &selection {
-            Selection::Named(name) => format!("metadata.name={name}"),
-            Selection::DockerConfigs => format!("type={DOCKER_CONFIG_JSON}"),
-        };
-        let watch = Watch::new(self.api.clone(), &fields, PAUSES);
+        let watch = Watch::new(self.api.clone(), &selection.fields(), PAUSES);
         let of = selection.clone();
         let events = stream::unfold(watch, move |mut watch| {
             let of = of.clone();
@@ -167,16 +169,20 @@ impl SecretWatches {
         });
         let (events, stop) = abortable(events);
         self.seen.push(events.boxed());
-        self.running.insert(selection, Running { stop, listing: Vec::new() });
+        self.running.insert(selection, Running { stop, listing: Vec::new(), refused: None });
     }
 
     /// Takes in what a watch saw.
     fn take(&mut self, selection: &Selection, event: Told<WatchedSecret>) {
         let Some(running) = self.running.get_mut(selection) else { return };
+        if matches!(event, Ok(Event::InitApply(_) | Event::Apply(_) | Event::Delete(_))) {
+            self.metrics.watch_object(RESOURCE);
+        }
         match event {
             Ok(Event::Init) => running.listing.clear(),
             Ok(Event::InitApply(secret)) => running.listing.push(self.writer.seen(secret)),
             Ok(Event::InitDone) => {
+                running.refused = None;
                 let listed = std::mem::take(&mut running.listing);
                 debug!(?selection, secrets = listed.len(), "listed");
                 self.warn_of_malformed(&listed);
@@ -194,8 +200,21 @@ impl SecretWatches {
                 self.writer.remove(selection, namespace, name);
             }
             Err(fault) => {
-                running.listing = Vec::new();
                 debug!(?selection, ?fault, "the watch broke");
+                running.listing = Vec::new();
+                let fault = match fault {
+                    Fault::Forbidden(message) => {
+                        let since = *running.refused.get_or_insert_with(Instant::now);
+                        match since.elapsed() < REFUSAL_STANDS {
+                            true => Fault::Other(message),
+                            false => Fault::Forbidden(message),
+                        }
+                    }
+                    other => {
+                        running.refused = None;
+                        other
+                    }
+                };
                 if matches!(fault, Fault::Forbidden(_)) {
                     self.writer.forget(selection);
                 }

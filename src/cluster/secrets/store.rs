@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::hash::Hash;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use crate::keyring::PullSecret;
+use crate::keyring::{DOCKER_CONFIG_JSON, PullSecret};
 use crate::review::{PullSecrets, Scope, SecretsByName};
 
 use super::watched::WatchedSecret;
@@ -48,6 +48,16 @@ pub(super) enum Selection {
     Named(Arc<str>),
     /// All of the type `kubernetes.io/dockerconfigjson`.
     DockerConfigs,
+}
+
+impl Selection {
+    /// The field selector.
+    pub(super) fn fields(&self) -> String {
+        match self {
+            Self::Named(name) => format!("metadata.name={name}"),
+            Self::DockerConfigs => format!("type={DOCKER_CONFIG_JSON}"),
+        }
+    }
 }
 
 /// A Secret, in little memory: ten thousand namespaces with the same one hold one.
