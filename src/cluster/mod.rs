@@ -10,4 +10,4 @@ mod secrets;
 mod watching;
 
 pub use policy::{POLICY_CONFIG_MAP, POLICY_KEY, PolicyWatch};
-pub use secrets::{SecretStore, SecretWatches};
+pub use secrets::{SecondLook, SecretStore, SecretWatches};

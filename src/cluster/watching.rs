@@ -1,7 +1,7 @@
 //! A watch that outlives its faults: begun anew after each, for as long as the process lives.
 
 use std::error::Error;
-use std::fmt::Debug;
+use std::fmt::{self, Debug};
 use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
@@ -9,6 +9,7 @@ use futures::StreamExt;
 use futures::stream::BoxStream;
 use kube::Resource;
 use kube::api::Api;
+use kube::core::Status;
 use kube::runtime::watcher::{self, Config, Event, watcher};
 use serde::de::DeserializeOwned;
 
@@ -89,23 +90,45 @@ fn pause(pauses: Pauses, faults: u32, random: u64) -> Duration {
 
 impl Fault {
     fn of(fault: &watcher::Error) -> Self {
-        let mut words = fault.to_string();
-        let mut source = fault.source();
-        while let Some(cause) = source {
-            match cause.downcast_ref::<kube::Error>() {
-                Some(kube::Error::Api(status)) if status.code == 403 => {
-                    return Self::Forbidden(status.message.clone());
-                }
-                // The words of serde quote what they did not expect, and that may be out of a Secret.
-                Some(kube::Error::SerdeError(fault)) => {
-                    let (line, column) = (fault.line(), fault.column());
-                    return Self::Other(format!("an answer that cannot be read (line {line}, column {column})"));
-                }
-                _ => words = cause.to_string(),
-            }
-            source = cause.source();
+        match fault {
+            watcher::Error::InitialListFailed(fault)
+            | watcher::Error::WatchStartFailed(fault)
+            | watcher::Error::WatchFailed(fault) => Self::of_request(fault),
+            watcher::Error::WatchError(status) => Self::of_status(status),
+            watcher::Error::NoResourceVersion => Self::Other(fault.to_string()),
         }
-        Self::Other(words)
+    }
+
+    pub(super) fn of_request(fault: &kube::Error) -> Self {
+        match fault {
+            kube::Error::Api(status) => Self::of_status(status),
+            // The words of serde quote what they did not expect, and that may be out of a Secret.
+            kube::Error::SerdeError(fault) => {
+                Self::Other(format!("an answer that cannot be read (line {}, column {})", fault.line(), fault.column()))
+            }
+            fault => {
+                let mut innermost: &dyn Error = fault;
+                while let Some(cause) = innermost.source() {
+                    innermost = cause;
+                }
+                Self::Other(innermost.to_string())
+            }
+        }
+    }
+
+    fn of_status(status: &Status) -> Self {
+        match status.code {
+            403 => Self::Forbidden(status.message.clone()),
+            _ => Self::Other(status.to_string()),
+        }
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Forbidden(words) | Self::Other(words) => f.write_str(words),
+        }
     }
 }
 
@@ -126,7 +149,7 @@ mod tests {
     #[test]
     fn a_fault_is_told_in_its_innermost_words_and_a_refusal_by_itself() {
         let status = |code, message: &str| {
-            let status = kube::core::Status { code, message: message.to_owned(), ..kube::core::Status::default() };
+            let status = Status { code, message: message.to_owned(), ..Status::default() };
             Fault::of(&watcher::Error::InitialListFailed(kube::Error::Api(Box::new(status))))
         };
         assert_eq!(status(403, "secrets is forbidden"), Fault::Forbidden("secrets is forbidden".to_owned()));

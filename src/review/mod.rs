@@ -21,7 +21,7 @@ pub use original_images::ORIGINAL_IMAGES;
 pub use patch::Patch;
 pub use plan::{Kept, Outcome, Plan, PlannedImage, plan, plan_image};
 pub use pod::{ImageField, ImageList, Owner, Pod};
-pub use pull_secrets::{PullSecretPlan, SecretFinding, SecretState, SecretUse, pull_secret_names};
+pub use pull_secrets::{InDoubt, PullSecretPlan, SecretFinding, SecretState, SecretUse, pull_secret_names};
 pub use secrets::{Known, PullSecrets, Scope, SecretsByName};
 
 /// How a namespace opted in; it arrives as the URL path that the API server calls (A8).

@@ -37,6 +37,37 @@ pub struct PullSecretPlan<'p> {
     pub denies: bool,
 }
 
+/// What the findings of a plan rest on, as far as it can be looked at again.
+#[derive(Debug, PartialEq, Eq)]
+pub struct InDoubt {
+    /// The secrets that are missing, or not what the pod needs.
+    pub names: Vec<String>,
+    /// Whether a secret was to be discovered, and none was.
+    pub discovered: bool,
+}
+
+impl PullSecretPlan<'_> {
+    /// What is to be looked at again before a finding is said: what was made a moment ago may not be known yet.
+    pub fn in_doubt(&self) -> Option<InDoubt> {
+        let mut doubt = InDoubt { names: Vec::new(), discovered: false };
+        for finding in &self.findings {
+            match &finding.fault {
+                Fault::Missing { name }
+                | Fault::DoesNotCover { name, .. }
+                | Fault::NotADockerConfig { name, .. }
+                | Fault::Malformed { name, .. } => {
+                    if !doubt.names.iter().any(|known| known == name) {
+                        doubt.names.push(name.clone().into_owned());
+                    }
+                }
+                Fault::NoneDiscovered => doubt.discovered = true,
+                Fault::Unknown { .. } | Fault::Name(_) | Fault::NotListed { .. } => {}
+            }
+        }
+        (!doubt.names.is_empty() || doubt.discovered).then_some(doubt)
+    }
+}
+
 /// What one secret is for the images of one registry.
 #[derive(Debug)]
 pub struct SecretUse<'p> {

@@ -50,6 +50,15 @@ impl PullSecrets {
         Self { secrets, scope }
     }
 
+    /// Takes in what was just read of one name: the secret, or that there is none.
+    pub fn put(&mut self, name: &str, secret: Option<Arc<PullSecret>>) {
+        let secrets = Arc::make_mut(&mut self.secrets);
+        match secret {
+            Some(secret) => drop(secrets.insert(name.into(), secret)),
+            None => drop(secrets.remove(name)),
+        }
+    }
+
     /// The secret of this name.
     ///
     /// A name of which only the docker configs were listed is missing when it is not among them: a secret of the older
@@ -114,6 +123,16 @@ mod tests {
         let secrets = snapshot(&[("not-yet", false)], true);
         assert_eq!(secrets.get("anything"), Known::Missing);
         assert_eq!(secrets.get("not-yet"), Known::Unknown);
+    }
+
+    #[test]
+    fn s6_what_was_just_read_goes_before_what_was_known() {
+        let before = snapshot(&[("there", true), ("listed", true)], false);
+        let mut after = before.clone();
+        after.put("listed", Some(docker_config()));
+        after.put("there", None);
+        assert_eq!((after.get("listed"), after.get("there")), (Known::Secret(&docker_config()), Known::Missing));
+        assert_eq!((before.get("there"), before.get("listed")), (Known::Secret(&docker_config()), Known::Missing));
     }
 
     #[test]

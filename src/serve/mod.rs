@@ -22,7 +22,7 @@ use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 
 use crate::app::App;
-use crate::cluster::{POLICY_CONFIG_MAP, PolicyWatch, SecretStore, SecretWatches};
+use crate::cluster::{POLICY_CONFIG_MAP, PolicyWatch, SecondLook, SecretStore, SecretWatches};
 use crate::server::{
     CERTIFICATE_READINESS, Certificate, CertificateSource, LONGEST_BUDGET, Stage, admission_router, health_router,
     serve_connections,
@@ -65,6 +65,7 @@ pub async fn run(settings: Settings) -> anyhow::Result<ExitCode> {
     let readiness = Arc::new(Readiness::new(&[policy_file::READINESS, CERTIFICATE_READINESS, "listener"]));
     let (policy_sender, policy_in_force) = watch::channel(None);
     let secrets = Arc::new(SecretStore::default());
+    let mut second_look = None;
     let mut tasks = Tasks::new();
     let mut signals = Signals::new()?;
 
@@ -88,6 +89,7 @@ pub async fn run(settings: Settings) -> anyhow::Result<ExitCode> {
                 Arc::clone(&readiness),
             );
             tasks.spawn("pull secrets", pull_secrets.run());
+            second_look = Some(SecondLook::new(client.clone()));
             let policy = PolicyWatch::new(
                 client,
                 &namespace,
@@ -113,7 +115,7 @@ pub async fn run(settings: Settings) -> anyhow::Result<ExitCode> {
     let (stage, stages) = watch::channel(Stage::Serving);
     // The plain port answers to the very end.
     let (_plain_stage, plain_stages) = watch::channel(Stage::Serving);
-    let app = Arc::new(App::new(Arc::clone(&metrics), policy_in_force.clone(), secrets));
+    let app = Arc::new(App::new(Arc::clone(&metrics), policy_in_force.clone(), secrets, second_look));
     let health = health_router(metrics, Arc::clone(&readiness));
     tasks.spawn("http", serve_connections(http, None, health, HTTP_CONNECTIONS, plain_stages));
     let admission = admission_router(app);

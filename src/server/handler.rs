@@ -1,7 +1,7 @@
 //! One review, from the bytes of its body to the bytes of its answer, with the metrics and the one log line for it.
 
 use std::fmt;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tracing::info;
 
@@ -15,23 +15,34 @@ use super::wire::{self, Request};
 /// The most characters of a name from the request in the log.
 const MOST_NAME_CHARS: usize = 253;
 
-/// Answers one review.
+/// Answers one review, within `budget`.
 ///
 /// # Errors
 /// 400 for a body that is no review, 503 while there is no policy (A2): never a denial.
-pub fn review(app: &App, mode: Mode, body: &[u8]) -> Result<String, Refusal> {
+pub async fn review(app: &App, mode: Mode, body: &[u8], budget: Duration) -> Result<String, Refusal> {
     let started = Instant::now();
     let Some(loaded) = app.policy() else {
         app.metrics().admission(mode.as_str(), "OTHER", "error", started.elapsed().as_secs_f64());
         return Err(Refusal::not_ready("no policy is loaded yet; /readyz says why"));
     };
-    let answered = Request::parse(body).map_err(Refusal::bad_review).map(|request| {
-        let (plan, decision) = request.decide(mode, &loaded.policy, &app.pull_secrets(&request.namespace));
-        let answer = wire::answer(&request.uid, &decision);
-        count(app, mode, &request, &plan, &decision, started);
-        log(mode, &request, &plan, &decision, started);
-        answer
-    });
+    let answered = match Request::parse(body) {
+        Ok(request) => {
+            let mut secrets = app.pull_secrets(&request.namespace);
+            let mut decided = request.decide(mode, &loaded.policy, &secrets);
+            if let Some(doubt) = decided.0.pull_secrets.in_doubt() {
+                // What is in doubt is not waited for to the end: an answer is due in any case.
+                let looked = app.look_again(&request.namespace, secrets, &doubt, budget / 2);
+                secrets = looked.await;
+                decided = request.decide(mode, &loaded.policy, &secrets);
+            }
+            let (plan, decision) = decided;
+            let answer = wire::answer(&request.uid, &decision);
+            count(app, mode, &request, &plan, &decision, started);
+            log(mode, &request, &plan, &decision, started);
+            Ok(answer)
+        }
+        Err(bad) => Err(Refusal::bad_review(bad)),
+    };
     if let Err(refusal) = &answered {
         app.metrics().admission(mode.as_str(), "OTHER", "error", started.elapsed().as_secs_f64());
         info!(mode = mode.as_str(), decision = "error", code = refusal.status, error = %refusal.message, "review");

@@ -65,7 +65,8 @@ impl Gate {
         let (head, mut body) = request.into_parts();
         let answer = match self.take(&head.uri, &head.headers, &mut body, started + BODY_TIME).await {
             Ok(Taken { body, deadline, call: _call }) => {
-                guarded(async { handler::review(&self.app, mode, &body.bytes) }, deadline).await
+                let budget = deadline.saturating_duration_since(Instant::now());
+                guarded(handler::review(&self.app, mode, &body.bytes, budget), deadline).await
             }
             Err(refusal) => Err(refusal),
         };
@@ -215,7 +216,7 @@ mod tests {
     #[tokio::test]
     async fn a2_more_calls_than_the_limit_are_told_to_come_again() {
         let (_sender, policy) = tokio::sync::watch::channel(None);
-        let app = Arc::new(App::new(Arc::new(crate::telemetry::Metrics::new()), policy, Arc::default()));
+        let app = Arc::new(App::new(Arc::new(crate::telemetry::Metrics::new()), policy, Arc::default(), None));
         let gate = Gate { app, calls: Semaphore::new(0), room: Room::new(ALL_BODIES) };
         let answer = gate.call(Mode::Enforce, Request::new(Body::from("{}"))).await;
         assert_eq!((answer.status().as_u16(), &answer.headers()[RETRY_AFTER]), (503, &HeaderValue::from_static("1")));

@@ -4,6 +4,7 @@
 //! What an API server that is away leaves behind is the last state. What we may no longer watch is not known any more:
 //! it could change unseen. Not here: what a secret covers (`keyring`), and what follows from it (`review`).
 
+mod second_look;
 mod standing;
 mod store;
 mod watched;
@@ -32,6 +33,7 @@ use crate::telemetry::{Metrics, Readiness};
 use super::events::{Events, Severity};
 use super::policy::{POLICY_CONFIG_MAP, reference};
 use super::watching::{Fault, Pauses, Told, Watch};
+pub use second_look::SecondLook;
 use standing::Standings;
 pub use store::SecretStore;
 use store::{Seen, Selection, Writer};

@@ -149,7 +149,7 @@ async fn many_large_bodies_at_once_are_refused_and_memory_stays_under_200_mb() {
 #[tokio::test]
 async fn trap_22_without_a_policy_a_review_is_told_to_come_again() {
     let (_sender, policy) = tokio::sync::watch::channel(None);
-    let mut router = admission_router(Arc::new(App::new(Arc::new(Metrics::new()), policy, Arc::default())));
+    let mut router = admission_router(Arc::new(App::new(Arc::new(Metrics::new()), policy, Arc::default(), None)));
     let request = hyper::Request::post("/v1/mutate/enforce")
         .header("content-type", "application/json")
         .body(axum::body::Body::from(review()))
