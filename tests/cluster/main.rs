@@ -17,5 +17,6 @@ mod manifests;
 mod mirrorgate;
 mod operations;
 mod pods;
+mod pull_secrets;
 mod rewriting;
 mod sidecar_injector;

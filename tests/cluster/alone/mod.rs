@@ -2,4 +2,5 @@
 
 mod outages;
 mod policy;
+mod pull_secrets;
 mod unsent;

@@ -5,7 +5,7 @@ use kube::Api;
 use kube::api::{DeleteParams, Patch, PatchParams};
 use serde_json::json;
 
-use crate::lab::{Lab, client, kubectl, kubectl_with, part, until};
+use crate::lab::{Lab, client, kubectl, kubectl_with, part, until, work};
 use crate::mirrorgate::{
     self, NAMESPACE, PART, POLICY, edit_policy, metric, policy_with_mirror, readiness, ready, sha256,
 };
@@ -90,6 +90,11 @@ async fn after_a_restart_of_the_api_server_the_policy_is_watched_again() {
     let namespace = lab.namespace(Some("enforce")).await;
     let process = mirrorgate::process().unwrap();
     edit_policy(&Api::namespaced(lab.client.clone(), NAMESPACE), "kind: Policy\nregistryMirrors: 5\n").await.unwrap();
+    let refusals = || {
+        let log = std::fs::read_to_string(work().join("logs/mirrorgate.log")).unwrap();
+        log.lines().filter(|line| line.contains("pull secrets: forbidden")).count()
+    };
+    let refusals_before = refusals();
     let broken = "[+] policy (the last good policy stays in force: ";
     until("the broken edit to be seen", 5, async || readiness().await.contains(broken).then_some(())).await;
 
@@ -103,7 +108,11 @@ async fn after_a_restart_of_the_api_server_the_policy_is_watched_again() {
     until("the API server", 90, async || kubectl(&["get", "--raw", "/readyz"]).ok.then_some(())).await;
     until("the watch", 15, async || (metric("mirrorgate_watch_up", "configmaps").await == 1.0).then_some(())).await;
     let report = readiness().await;
-    assert!(report.contains(broken) && !report.contains("cannot be watched"), "{report}");
+    assert!(report.contains(broken) && !report.contains("the ConfigMap cannot be watched"), "{report}");
+    // An API server that has just started refuses what it does not know yet to be allowed.
+    let secrets = async || (metric("mirrorgate_watch_up", "secrets").await == 1.0).then_some(());
+    until("the watches of the pull secrets", 15, secrets).await;
+    assert_eq!(refusals(), refusals_before);
 
     let client = client().await;
     let policy = policy_with_mirror("after-the-restart.test");
