@@ -5,7 +5,7 @@
 # containerd, runc, the CNI plugins, registry and crane.
 # With KUBEBUILDER_ASSETS set, the first folder has the parts that are found there, and only the others are built
 # (setup-envtest brings no kube-controller-manager, and nothing of a node). Needs Go 1.26 where something is built, and for runc
-# a C compiler, pkg-config and libseccomp's headers, which root gets by apt-get.
+# a C compiler, pkg-config and libseccomp's headers.
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 [ $# = 0 ] || { [ $# = 1 ] && [ "$1" = --node ]; } || usage
 node=${1-}
@@ -39,10 +39,7 @@ install() { # PACKAGE@VERSION... FOLDER
 }
 # Static, to run wherever the cache is taken. A sandbox needs seccomp.
 runc() { # FOLDER
-  if ! pkg-config --exists libseccomp 2>/dev/null; then
-    [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null || fail "runc is built with libseccomp: install libseccomp-dev and pkg-config"
-    apt-get update -qq >&2 && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends gcc libc6-dev libseccomp-dev pkg-config >/dev/null
-  fi
+  pkg-config --exists libseccomp 2>/dev/null || fail "runc is built with libseccomp: install libseccomp-dev and pkg-config"
   CGO_ENABLED=1 GOBIN=$1 go install -trimpath -tags 'seccomp netgo osusergo' -ldflags '-s -w -extldflags=-static' "github.com/opencontainers/runc@v$runc"
 }
 
