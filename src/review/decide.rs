@@ -163,9 +163,8 @@ fn patch(pod: &Pod<'_>, change: Change<'_>, plan: &Plan<'_, '_>) -> Patch {
             patch.replace(planned.field, to);
         }
     }
-    if let Change::Create = change
-        && !plan.pull_secrets.added.is_empty()
-    {
+    // None where the pod is there already (U2, U3).
+    if !plan.pull_secrets.added.is_empty() {
         patch.add_pull_secrets(pod.has_pull_secrets(), plan.pull_secrets.added.iter().map(|name| &**name));
     }
     let old = match change {

@@ -75,10 +75,10 @@ fn labels<'p>(planned: &PlannedImage<'p, '_>) -> (&'static str, &'p str) {
 /// The word for a decision in log and metrics. In audit mode it is what enforce mode would have answered.
 fn result(decision: &Decision, plan: &Plan<'_, '_>) -> &'static str {
     let rewrites = plan.images.iter().any(|planned| matches!(planned.outcome, Outcome::Rewritten { .. }));
-    match (decision.would_allow, rewrites) {
-        (false, _) => "denied",
-        (true, true) => "patched",
-        (true, false) => "allowed",
+    match decision.would_allow {
+        false => "denied",
+        true if rewrites || !plan.pull_secrets.added.is_empty() => "patched",
+        true => "allowed",
     }
 }
 

@@ -1,11 +1,16 @@
 //! Pull secrets in reviews: rules S1, S2, S4, S6, and U2, U3, M9, M10 as far as they speak of secrets.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use futures::FutureExt as _;
+use mirrorgate::app::{App, LoadedPolicy};
 use mirrorgate::keyring::{DOCKER_CONFIG_JSON, PullSecret};
 use mirrorgate::policy::Policy;
 use mirrorgate::review::{Mode, PullSecrets, Scope, SecretsByName};
+use mirrorgate::server::handler;
 use mirrorgate::server::wire::{self, Request};
+use mirrorgate::telemetry::Metrics;
 use serde_json::{Value, json};
 
 use super::review::{patch, patched, review};
@@ -381,6 +386,14 @@ fn u2_u3_a_stored_pod_gets_a_warning_alone() {
             assert!(warnings(&response).is_empty(), "{response}");
         }
     }
+    // One that nobody knows may serve.
+    let mut unknown = new.clone();
+    unknown["spec"]["imagePullSecrets"] = json!([{"name": "mine"}]);
+    let scope =
+        Scope { names: [("harbor-pull".to_owned(), true)].into(), all_docker_configs: false, has_cluster: true };
+    let named = PullSecrets::new(Arc::default(), Arc::new(scope));
+    let response = answer(Mode::Enforce, &policy, &named, &review("UPDATE", "", &unknown, &old));
+    assert!(warnings(&response).is_empty(), "{response}");
     // What the update does not change is not looked at.
     let response = answer(Mode::Enforce, &policy, &served(), &review("UPDATE", "", &new, &new));
     assert!(warnings(&response).is_empty() && response.get("patch").is_none(), "{response}");
@@ -392,6 +405,24 @@ fn a6_a_namespace_and_a_registry_cannot_forge_a_line() {
     forged["request"]["namespace"] = json!("a\n\u{1b}[31mb");
     let response = answer(Mode::Enforce, &policy(""), &secrets(&[]), &forged);
     assert!(warnings(&response).iter().all(|warning| !warning.contains(['\n', '\u{1b}'])), "{response}");
+}
+
+/// A pod that gets a secret alone is patched as well; the metrics say so, and count the state of each secret.
+#[test]
+fn s6_a_review_is_counted_by_what_it_changes() {
+    let loaded = Arc::new(LoadedPolicy::new(policy(""), POLICY, 1));
+    let (_sender, in_force) = tokio::sync::watch::channel(Some(loaded));
+    let app = App::new(Arc::new(Metrics::new()), in_force, Arc::default(), None);
+    let body = review("CREATE", "", &pod(&["harbor.corp:5000/a/b"]), &Value::Null).to_string();
+    let answered = handler::review(&app, Mode::Enforce, body.as_bytes(), Duration::from_secs(10));
+    assert!(answered.now_or_never().unwrap().is_ok());
+    let metrics = app.metrics().encode();
+    for line in [
+        r#"mirrorgate_admission_requests_total{mode="enforce",operation="CREATE",result="patched"} 1"#,
+        r#"mirrorgate_pull_secrets_total{state="unknown"} 2"#,
+    ] {
+        assert!(metrics.contains(line), "{line} is not in\n{metrics}");
+    }
 }
 
 #[test]
