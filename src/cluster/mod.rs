@@ -6,6 +6,8 @@
 
 mod events;
 mod policy;
+#[cfg(test)]
+mod scripted;
 mod secrets;
 mod watching;
 

@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::fmt::{self, Debug};
 use std::hash::{BuildHasher, RandomState};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::StreamExt;
 use futures::stream::BoxStream;
@@ -21,6 +21,9 @@ pub(super) enum Fault {
     /// Anything else, such as an API server that is away.
     Other(String),
 }
+
+/// A watch that breaks this soon after its list was never up.
+const AT_ONCE: Duration = Duration::from_millis(250);
 
 /// What a watch tells.
 pub(super) type Told<K> = Result<Event<K>, Fault>;
@@ -41,8 +44,11 @@ pub(super) struct Watch<K> {
     config: Config,
     pauses: Pauses,
     running: Option<BoxStream<'static, watcher::Result<Event<K>>>>,
-    /// In a row.
+    /// What came while the end of a list was held back.
+    held: Option<watcher::Result<Event<K>>>,
+    /// In a row: of attempts that did not last.
     faults: u32,
+    listed: Option<Instant>,
 }
 
 impl<K> Watch<K>
@@ -51,10 +57,12 @@ where
 {
     /// Begins when it is first asked. `fields` is the field selector.
     pub(super) fn new(api: Api<K>, fields: &str, pauses: Pauses) -> Self {
-        Self { api, config: Config::default().fields(fields), pauses, running: None, faults: 0 }
+        let config = Config::default().fields(fields);
+        Self { api, config, pauses, running: None, held: None, faults: 0, listed: None }
     }
 
-    /// The next of: a list from `Init` to `InitDone`, the changes after it, a fault. After a fault comes a list.
+    /// The next of: a list from `Init` to `InitDone`, the changes after it, a fault. After a fault comes a list. A list
+    /// after which the watch breaks at once has no end: who may list and not watch is not up.
     pub(super) async fn next(&mut self) -> Told<K> {
         let running = match &mut self.running {
             Some(running) => running,
@@ -65,18 +73,29 @@ where
                 self.running.insert(watcher(self.api.clone(), self.config.clone()).boxed())
             }
         };
-        let fault = match running.next().await {
-            Some(Ok(event)) => {
-                if matches!(event, Event::InitDone) {
-                    self.faults = 0;
+        let mut told = match self.held.take() {
+            Some(held) => Some(held),
+            None => running.next().await,
+        };
+        if matches!(told, Some(Ok(Event::InitDone))) {
+            self.listed = Some(Instant::now());
+            if self.faults > 0
+                && let Ok(next) = tokio::time::timeout(AT_ONCE, running.next()).await
+            {
+                match next {
+                    Some(Ok(event)) => self.held = Some(Ok(event)),
+                    broken => told = broken,
                 }
-                return Ok(event);
             }
+        }
+        let fault = match told {
+            Some(Ok(event)) => return Ok(event),
             Some(Err(fault)) => Fault::of(&fault),
             None => Fault::Other("the watch ended".to_owned()),
         };
         self.running = None;
-        self.faults = self.faults.saturating_add(1);
+        let lasted = self.listed.take().is_some_and(|listed| listed.elapsed() > self.pauses.longest);
+        self.faults = if lasted { 1 } else { self.faults.saturating_add(1) };
         Err(fault)
     }
 }
@@ -134,6 +153,12 @@ impl fmt::Display for Fault {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use k8s_openapi::api::core::v1::ConfigMap;
+    use serde_json::json;
+
+    use super::super::scripted::scripted;
     use super::*;
 
     #[test]
@@ -159,5 +184,61 @@ mod tests {
             panic!("not forbidden")
         };
         assert!(!words.contains("hunter2"), "{words}");
+    }
+
+    const PAUSES: Pauses = Pauses { first: Duration::from_millis(10), longest: Duration::from_millis(20) };
+
+    /// What a watch of a ConfigMap tells, in words.
+    async fn told(watch: &mut Watch<ConfigMap>) -> String {
+        match watch.next().await {
+            Ok(Event::Init) => "begins".to_owned(),
+            Ok(Event::InitApply(_)) => "listed".to_owned(),
+            Ok(Event::InitDone) => "up".to_owned(),
+            Ok(Event::Apply(_)) => "changed".to_owned(),
+            Ok(Event::Delete(_)) => "deleted".to_owned(),
+            Err(fault) => fault.to_string(),
+        }
+    }
+
+    fn watch_of(answer: impl Fn(&str) -> (u16, String) + Send + Sync + 'static) -> Watch<ConfigMap> {
+        Watch::new(Api::all(scripted(answer)), "metadata.name=a", PAUSES)
+    }
+
+    const LIST: &str = r#"{"metadata": {"resourceVersion": "5"}, "items": [{"metadata": {"name": "a"}}]}"#;
+
+    /// A watch that is resumed does not tell that it is up again.
+    #[tokio::test]
+    async fn a_watch_that_breaks_is_begun_anew_with_its_list() {
+        let watches = AtomicUsize::new(0);
+        let change = json!({"type": "ADDED", "object": {"metadata": {"name": "a", "resourceVersion": "6"}}});
+        let mut watch =
+            watch_of(move |uri| match uri.contains("watch=true").then(|| watches.fetch_add(1, Ordering::SeqCst)) {
+                None => (200, LIST.to_owned()),
+                Some(0) => (500, json!({"code": 500, "message": "etcd is gone"}).to_string()),
+                Some(_) => (200, format!("{change}\n")),
+            });
+        for wanted in ["begins", "listed", "up", "etcd is gone: ", "begins", "listed", "up", "changed"] {
+            assert_eq!(told(&mut watch).await, wanted);
+        }
+    }
+
+    /// Else it would be up and down several times a second.
+    #[tokio::test]
+    async fn who_may_list_and_not_watch_is_never_up_again() {
+        let forbidden = json!({"code": 403, "message": "cannot watch", "reason": "Forbidden", "status": "Failure"});
+        let mut watch = watch_of(move |uri| match uri.contains("watch=true") {
+            false => (200, LIST.to_owned()),
+            true => (403, forbidden.to_string()),
+        });
+        // The first list is taken in as soon as it is there.
+        for wanted in ["begins", "listed", "up", "cannot watch"] {
+            assert_eq!(told(&mut watch).await, wanted);
+        }
+        for _ in 0..5 {
+            for wanted in ["begins", "listed", "cannot watch"] {
+                assert_eq!(told(&mut watch).await, wanted);
+            }
+        }
+        assert_eq!(watch.faults, 6);
     }
 }
