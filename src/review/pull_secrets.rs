@@ -5,7 +5,7 @@
 //! in them. That a secret is not known to be there is not the same as knowing that it is not.
 
 use std::borrow::Cow;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fmt;
 use std::rc::Rc;
 
@@ -41,7 +41,7 @@ pub struct PullSecretPlan<'p> {
 #[derive(Debug, PartialEq, Eq)]
 pub struct InDoubt {
     /// The secrets that are missing, or not what the pod needs.
-    pub names: Vec<String>,
+    pub names: BTreeSet<String>,
     /// Whether a secret was to be discovered, and none was.
     pub discovered: bool,
 }
@@ -49,15 +49,15 @@ pub struct InDoubt {
 impl PullSecretPlan<'_> {
     /// What is to be looked at again before a finding is said: what was made a moment ago may not be known yet.
     pub fn in_doubt(&self) -> Option<InDoubt> {
-        let mut doubt = InDoubt { names: Vec::new(), discovered: false };
+        let mut doubt = InDoubt { names: BTreeSet::new(), discovered: false };
         for finding in &self.findings {
             match &finding.fault {
                 Fault::Missing { name }
                 | Fault::DoesNotCover { name, .. }
                 | Fault::NotADockerConfig { name, .. }
                 | Fault::Malformed { name, .. } => {
-                    if !doubt.names.iter().any(|known| known == name) {
-                        doubt.names.push(name.clone().into_owned());
+                    if !doubt.names.contains(&**name) {
+                        doubt.names.insert(name.to_string());
                     }
                 }
                 Fault::NoneDiscovered => doubt.discovered = true,

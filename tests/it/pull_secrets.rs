@@ -267,6 +267,46 @@ fn s6_a_secret_that_does_not_serve_is_told_of_with_the_command_that_mends_it() {
     }
 }
 
+/// What was made a moment ago may not be known yet: only what a finding rests on is worth a second look.
+#[test]
+fn s6_what_a_finding_rests_on_is_in_doubt() {
+    let in_doubt = |policy: &Policy, secrets: &PullSecrets, image: &str| {
+        let review = review("CREATE", "", &pod(&[image]), &Value::Null).to_string();
+        let request = Request::parse(review.as_bytes()).unwrap();
+        let (plan, _) = request.decide(Mode::Enforce, policy, secrets);
+        plan.pull_secrets
+            .in_doubt()
+            .map(|doubt| (doubt.names.into_iter().collect::<Vec<_>>().join(" "), doubt.discovered))
+    };
+    let named = policy("");
+    let discovering =
+        Policy::read(&POLICY.replace("  - name: ghcr\n    registries", "  - discover: true\n    registries"));
+    let discovering = discovering.unwrap().policy;
+    let names = |names: &str| Some((names.to_owned(), false));
+    for (policy, secrets, image, expected) in [
+        (&named, served(), "nginx", None),
+        (&named, secrets(&[]), "registry.k8s.io/pause", None),
+        (&named, secrets(&[]), "nginx", names("harbor-extra harbor-pull")),
+        (&named, secrets(&[("harbor-pull", config(&["x.corp"]))]), "nginx", names("harbor-extra harbor-pull")),
+        (
+            &named,
+            secrets(&[("harbor-pull", raw("5")), ("harbor-extra", config(&["x.corp"]))]),
+            "nginx",
+            names("harbor-extra harbor-pull"),
+        ),
+        (&named, secrets(&[("ghcr", PullSecret::read("Opaque", |_| None))]), "ghcr.io/a/b", names("ghcr")),
+        (&named, known(&[], false), "nginx", None),
+        (&named, PullSecrets::unknown(), "nginx", None),
+        (&discovering, secrets(&[]), "ghcr.io/a/b", None),
+    ] {
+        assert_eq!(in_doubt(policy, &secrets, image), expected, "{image} with {secrets:?}");
+    }
+    let everywhere = "registryMirrors:\n- {name: m, endpoint: 'https://m.corp', hosts: [quay.io]}\npullSecrets: [{discover: true}]\n";
+    let everywhere =
+        Policy::read(&format!("apiVersion: mirrorgate.dev/v1alpha1\nkind: Policy\n{everywhere}")).unwrap().policy;
+    assert_eq!(in_doubt(&everywhere, &secrets(&[]), "quay.io/a/b"), Some((String::new(), true)));
+}
+
 #[test]
 fn s6_one_secret_that_covers_is_enough() {
     let policy = policy("onMissingPullSecret: deny\n");

@@ -22,6 +22,9 @@ use super::watched::WatchedSecret;
 /// So many questions are under way at once, however many pods are being made.
 const MOST_AT_ONCE: usize = 32;
 
+/// Of a pod with more secrets in doubt, these are asked for.
+const MOST_OF_A_POD: usize = 16;
+
 /// An API server that takes longer is not waited for: then what the watches know is what is known.
 const LONGEST: Duration = Duration::from_secs(1);
 
@@ -41,7 +44,8 @@ impl SecondLook {
     /// an answer within `budget` it stays as it is known.
     pub async fn take(&self, namespace: &str, known: PullSecrets, doubt: &InDoubt, budget: Duration) -> PullSecrets {
         let names = doubt.names.iter().filter(|name| !matches!(known.get(name), Known::Unknown));
-        let mut selections: Vec<Selection> = names.map(|name| Selection::Named(name.as_str().into())).collect();
+        let named = names.take(MOST_OF_A_POD).map(|name| Selection::Named(name.as_str().into()));
+        let mut selections: Vec<Selection> = named.collect();
         if doubt.discovered && known.docker_configs().is_some() {
             selections.push(Selection::DockerConfigs);
         }
@@ -80,5 +84,90 @@ impl SecondLook {
 impl fmt::Debug for SecondLook {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SecondLook").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use base64::Engine;
+    use base64::engine::general_purpose::STANDARD;
+    use serde_json::{Value, json};
+
+    use super::super::super::scripted::scripted;
+    use super::*;
+    use crate::keyring::PullSecret;
+    use crate::review::{Scope, SecretsByName};
+
+    const BUDGET: Duration = Duration::from_secs(5);
+
+    /// `gone` and `late` were looked for, as `other` could not be; `gone` is known, and covers nothing.
+    fn known(all_docker_configs: bool) -> PullSecrets {
+        let names = [("gone".to_owned(), true), ("late".to_owned(), true), ("other".to_owned(), false)].into();
+        let scope = Scope { names, all_docker_configs, has_cluster: true };
+        let gone = Arc::new(PullSecret::read("Opaque", |_| None));
+        PullSecrets::new(Arc::new(SecretsByName::from([("gone".into(), gone)])), Arc::new(scope))
+    }
+
+    fn doubt(names: &[&str], discovered: bool) -> InDoubt {
+        InDoubt { names: names.iter().map(ToString::to_string).collect(), discovered }
+    }
+
+    fn list(names: &[&str]) -> (u16, String) {
+        let config = STANDARD.encode(r#"{"auths": {"harbor.corp": {}}}"#);
+        let item = |name: &&str| {
+            json!({
+                "metadata": {"name": name, "namespace": "team-a"}, "type": "kubernetes.io/dockerconfigjson",
+                "data": {".dockerconfigjson": config},
+            })
+        };
+        let items: Vec<Value> = names.iter().map(item).collect();
+        (200, json!({"metadata": {"resourceVersion": "5"}, "items": items}).to_string())
+    }
+
+    fn covers(secrets: &PullSecrets, name: &str) -> bool {
+        matches!(secrets.get(name), Known::Secret(PullSecret::DockerConfig(coverage)) if coverage.covers("harbor.corp/a"))
+    }
+
+    #[tokio::test]
+    async fn s6_what_is_in_doubt_is_asked_for_by_name_in_its_namespace() {
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let log = Arc::clone(&asked);
+        let client = scripted(move |uri| {
+            log.lock().unwrap().push(uri.to_owned());
+            list(if uri.contains("late") { &["late"] } else { &[] })
+        });
+        let doubt = doubt(&["gone", "late", "other"], true);
+        let looked = SecondLook::new(client).take("team-a", known(false), &doubt, BUDGET).await;
+        assert!(covers(&looked, "late"));
+        assert_eq!((looked.get("gone"), looked.get("other")), (Known::Missing, Known::Unknown));
+        // Neither what nobody may look at, nor all docker configs where they are not watched.
+        let mut asked = asked.lock().unwrap().clone();
+        asked.sort();
+        let path = "/api/v1/namespaces/team-a/secrets?&fieldSelector=metadata.name%3D";
+        assert_eq!(asked, [format!("{path}gone"), format!("{path}late")]);
+    }
+
+    #[tokio::test]
+    async fn s6_all_docker_configs_are_asked_for_where_none_was_discovered() {
+        let client = scripted(|uri| {
+            assert!(uri.ends_with("/team-a/secrets?&fieldSelector=type%3Dkubernetes.io%2Fdockerconfigjson"), "{uri}");
+            list(&["one", "two"])
+        });
+        let looked = SecondLook::new(client).take("team-a", known(true), &doubt(&[], true), BUDGET).await;
+        assert!(covers(&looked, "one") && covers(&looked, "two"));
+    }
+
+    #[tokio::test]
+    async fn s6_without_an_answer_it_stays_as_it_is_known() {
+        let refused = scripted(|_| (403, json!({"code": 403, "message": "no"}).to_string()));
+        let looked =
+            SecondLook::new(refused).take("team-a", known(false), &doubt(&["gone", "late"], false), BUDGET).await;
+        assert!(matches!(looked.get("gone"), Known::Secret(_)) && looked.get("late") == Known::Missing);
+        let late = SecondLook::new(scripted(|_| list(&["late"])));
+        let _all = late.turns.acquire_many(MOST_AT_ONCE as u32).await.unwrap();
+        let looked = late.take("team-a", known(false), &doubt(&["late"], false), Duration::from_millis(20)).await;
+        assert_eq!(looked.get("late"), Known::Missing);
     }
 }
