@@ -13,7 +13,7 @@ use mirrorgate::server::wire::{self, Request};
 use mirrorgate::telemetry::Metrics;
 use serde_json::{Value, json};
 
-use super::review::{patch, patched, review};
+use super::review::{body, patch, patched, review};
 
 const POLICY: &str = r#"
 apiVersion: mirrorgate.dev/v1alpha1
@@ -72,8 +72,8 @@ fn served() -> PullSecrets {
 
 /// The `response` to a review.
 fn answer(mode: Mode, policy: &Policy, secrets: &PullSecrets, review: &Value) -> Value {
-    let body = review.to_string();
-    let request = Request::parse(body.as_bytes()).unwrap();
+    let body = body(review);
+    let request = Request::parse(&body).unwrap();
     let (_, decision) = request.decide(mode, policy, secrets);
     let answer: Value = serde_json::from_str(&wire::answer(&request.uid, &decision)).unwrap();
     answer["response"].clone()

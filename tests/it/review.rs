@@ -44,13 +44,29 @@ pub(crate) fn review(operation: &str, sub_resource: &str, object: &Value, old_ob
     })
 }
 
-/// The `response` of the answer.
+/// The body of a review as the API server writes it: what is done to what comes before the objects. `json!` sorts.
+pub(crate) fn body(review: &Value) -> Vec<u8> {
+    const BEFORE_THE_OBJECTS: [&str; 5] = ["uid", "resource", "subResource", "namespace", "operation"];
+    let Some(request) = review["request"].as_object() else { return review.to_string().into_bytes() };
+    let first = BEFORE_THE_OBJECTS.iter().filter_map(|key| request.get_key_value(*key));
+    let rest = request.iter().filter(|(key, _)| !BEFORE_THE_OBJECTS.contains(&key.as_str()));
+    let members: Vec<String> = first.chain(rest).map(|(key, value)| format!("{}:{value}", json!(key))).collect();
+    let mut around = review.clone();
+    around["request"] = json!("REQUEST");
+    around.to_string().replace("\"REQUEST\"", &format!("{{{}}}", members.join(","))).into_bytes()
+}
+
+/// The `response` of the answer; the order of the keys in the review makes no difference.
 fn answer(mode: Mode, review: &Value) -> Value {
-    let body = serde_json::to_vec(review).unwrap();
-    let request = Request::parse(&body).unwrap();
     let policy = policy();
-    let (_, decision) = request.decide(mode, &policy, &PullSecrets::unknown());
-    let answer: Value = serde_json::from_str(&wire::answer(&request.uid, &decision)).unwrap();
+    let answered = |body: &[u8]| {
+        let request = Request::parse(body).unwrap();
+        let (_, decision) = request.decide(mode, &policy, &PullSecrets::unknown());
+        wire::answer(&request.uid, &decision)
+    };
+    let answer = answered(&body(review));
+    assert_eq!(answer, answered(review.to_string().as_bytes()));
+    let answer: Value = serde_json::from_str(&answer).unwrap();
     assert_eq!(answer["apiVersion"], "admission.k8s.io/v1", "A7");
     assert_eq!(answer["kind"], "AdmissionReview", "A7");
     assert_eq!(answer["response"]["uid"], review["request"]["uid"], "A7");

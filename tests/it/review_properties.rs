@@ -18,6 +18,7 @@ use proptest::sample::{Index, select};
 use serde_json::{Map, Value, json};
 
 use crate::policy_properties::{a_policy, an_image};
+use crate::review;
 
 // ---- the parts of a pod
 
@@ -141,22 +142,10 @@ fn app(policy: &str) -> App {
     App::new(Arc::new(Metrics::new()), tokio::sync::watch::channel(Some(loaded)).1, Arc::default(), None)
 }
 
-fn review(operation: &str, sub_resource: &str, object: &Value, old_object: &Value) -> Value {
-    json!({
-        "kind": "AdmissionReview", "apiVersion": "admission.k8s.io/v1",
-        "request": {
-            "uid": "5e0b7a3e-0d43-4a0f-9f1b-0d2f6f5f7b11",
-            "kind": {"group": "", "version": "v1", "kind": "Pod"},
-            "resource": {"group": "", "version": "v1", "resource": "pods"},
-            "subResource": sub_resource, "name": "web", "namespace": "team-a", "operation": operation,
-            "object": object, "oldObject": old_object, "dryRun": false,
-        }
-    })
-}
-
 /// As Go writes JSON: `<`, `>` and `&` are escaped.
 fn body(review: &Value) -> Vec<u8> {
-    review.to_string().replace('<', "\\u003c").replace('>', "\\u003e").replace('&', "\\u0026").into_bytes()
+    let body = String::from_utf8(review::body(review)).unwrap();
+    body.replace('<', "\\u003c").replace('>', "\\u003e").replace('&', "\\u0026").into_bytes()
 }
 
 /// An answer that was held against the contract.
@@ -268,7 +257,7 @@ proptest! {
         let places = places(&Policy::read(&policy).unwrap().policy, &pod);
         let faulty: Vec<String> =
             places.iter().filter(|(_, (_, becomes))| becomes.is_none()).map(|(pointer, _)| field(pointer)).collect();
-        let answer = call(&app, Mode::Enforce, &review("CREATE", "", &pod, &Value::Null));
+        let answer = call(&app, Mode::Enforce, &review::review("CREATE", "", &pod, &Value::Null));
         prop_assert_eq!(answer.allowed, faulty.is_empty(), "A3: {}", answer.response);
         let mut denied: Vec<String> = answer.response["status"]["details"]["causes"].as_array().into_iter().flatten()
             .map(|cause| cause["field"].as_str().unwrap().to_owned()).collect();
@@ -301,7 +290,7 @@ proptest! {
         prop_assert_eq!(&after, &expected, "{:?}", answer.operations);
 
         // Trap 1, trap 40: called again, with its own result in the pod, it changes nothing.
-        let again = call(&app, Mode::Enforce, &review("CREATE", "", &after, &Value::Null));
+        let again = call(&app, Mode::Enforce, &review::review("CREATE", "", &after, &Value::Null));
         prop_assert!(again.allowed && again.operations.is_empty(), "f(f(x)) = f(x): {}", again.response);
     }
 
@@ -309,7 +298,7 @@ proptest! {
     #[test]
     fn a5_audit_reports_what_enforce_does(policy in a_policy(), pod in a_pod()) {
         let app = app(&policy);
-        let review = review("CREATE", "", &pod, &Value::Null);
+        let review = review::review("CREATE", "", &pod, &Value::Null);
         let (enforced, audited) = (call(&app, Mode::Enforce, &review), call(&app, Mode::Audit, &review));
         prop_assert!(audited.allowed && audited.operations.is_empty());
         let annotations = &audited.response["auditAnnotations"];
@@ -329,7 +318,7 @@ proptest! {
             new["spec"]["containers"] = old["spec"]["containers"].clone();
             new["spec"]["initContainers"] = old["spec"]["initContainers"].clone();
         }
-        let answer = call(&app, Mode::Enforce, &review("UPDATE", "", &new, &old));
+        let answer = call(&app, Mode::Enforce, &review::review("UPDATE", "", &new, &old));
         let after = patched(&new, &answer.operations);
         for operation in &answer.operations {
             let path = operation["path"].as_str().unwrap();
@@ -352,7 +341,7 @@ proptest! {
     #[test]
     fn u3_only_new_ephemeral_containers_are_touched(policy in a_policy(), old in a_pod(), new in a_pod()) {
         let app = app(&policy);
-        let answer = call(&app, Mode::Enforce, &review("UPDATE", "ephemeralcontainers", &new, &old));
+        let answer = call(&app, Mode::Enforce, &review::review("UPDATE", "ephemeralcontainers", &new, &old));
         for operation in &answer.operations {
             let path = operation["path"].as_str().unwrap();
             let index: usize = path.strip_prefix("/spec/ephemeralContainers/").unwrap().strip_suffix("/image").unwrap().parse().unwrap();
@@ -360,7 +349,7 @@ proptest! {
             let stored = old["spec"]["ephemeralContainers"].as_array();
             prop_assert!(name.is_null() || !stored.into_iter().flatten().any(|stored| stored["name"] == *name), "{}", path);
         }
-        let unchanged = call(&app, Mode::Enforce, &review("UPDATE", "ephemeralcontainers", &old, &old));
+        let unchanged = call(&app, Mode::Enforce, &review::review("UPDATE", "ephemeralcontainers", &old, &old));
         prop_assert!(unchanged.allowed && unchanged.operations.is_empty());
     }
 }
@@ -375,7 +364,7 @@ fn a_pod_of_thirty_thousand_containers_holds_nobody_up() {
     };
     let (old, new) = (of_image("old"), of_image("new"));
     let app = app(POLICY);
-    for review in [review("CREATE", "", &new, &Value::Null), review("UPDATE", "", &new, &old)] {
+    for review in [review::review("CREATE", "", &new, &Value::Null), review::review("UPDATE", "", &new, &old)] {
         let started = Instant::now();
         assert!(call(&app, Mode::Enforce, &review).allowed);
         assert!(started.elapsed() < Duration::from_secs(30), "{:?}", started.elapsed());
@@ -432,7 +421,8 @@ fn a_review() -> impl Strategy<Value = Value> {
     let operation = select(&["CREATE", "UPDATE", "DELETE", "CONNECT", "PATCH", ""][..]);
     let sub_resource = select(&["", "", "ephemeralcontainers", "status"][..]);
     let old = prop_oneof![Just(Value::Null), a_pod()];
-    (operation, sub_resource, a_pod(), old).prop_map(|(operation, sub, pod, old)| review(operation, sub, &pod, &old))
+    (operation, sub_resource, a_pod(), old)
+        .prop_map(|(operation, sub, pod, old)| review::review(operation, sub, &pod, &old))
 }
 
 proptest! {
