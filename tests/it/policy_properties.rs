@@ -132,7 +132,7 @@ prop_compose! {
 
 prop_compose! {
     /// A valid policy with pull secrets.
-    fn a_policy_with_pull_secrets()(
+    pub(crate) fn a_policy_with_pull_secrets()(
         policy in a_policy(),
         of_mirrors in vec(subsequence(SECRETS, 0..3), 5),
         entries in vec(a_pull_secret(), 0..12),

@@ -17,7 +17,7 @@ use proptest::prelude::*;
 use proptest::sample::{Index, select};
 use serde_json::{Map, Value, json};
 
-use crate::policy_properties::{a_policy, an_image};
+use crate::policy_properties::{a_policy, a_policy_with_pull_secrets, an_image};
 use crate::review;
 
 // ---- the parts of a pod
@@ -292,6 +292,47 @@ proptest! {
         // Trap 1, trap 40: called again, with its own result in the pod, it changes nothing.
         let again = call(&app, Mode::Enforce, &review::review("CREATE", "", &after, &Value::Null));
         prop_assert!(again.allowed && again.operations.is_empty(), "f(f(x)) = f(x): {}", again.response);
+    }
+
+    /// S2: secrets come behind those that are there, none twice, and change nothing else.
+    #[test]
+    fn s2_pull_secrets_are_added_behind_what_is_there(
+        with_secrets in a_policy_with_pull_secrets(),
+        mut pod in a_pod(),
+        list in prop::option::of(prop::option::of(vec(prop_oneof![
+            Just(json!({"name": "harbor-pull"})), Just(json!({"name": "own"})), Just(json!({})), Just(Value::Null),
+        ], 0..4))),
+    ) {
+        if let (Some(list), Some(spec)) = (&list, pod["spec"].as_object_mut()) {
+            spec.insert("imagePullSecrets".to_owned(), json!(list));
+        }
+        let mut without = with_secrets.clone();
+        without["registryMirrors"].as_array_mut().unwrap().iter_mut().for_each(|mirror| _ = mirror.as_object_mut().unwrap().remove("pullSecrets"));
+        without["pullSecrets"] = json!([]);
+        let creation = review::review("CREATE", "", &pod, &Value::Null);
+        let answer = call(&app(&with_secrets.to_string()), Mode::Enforce, &creation);
+        let mut expected = patched(&pod, &call(&app(&without.to_string()), Mode::Enforce, &creation).operations);
+        let mut after = patched(&pod, &answer.operations);
+
+        let names = |list: &Value| -> Vec<String> {
+            list.as_array().into_iter().flatten().filter_map(|entry| entry["name"].as_str().map(str::to_owned)).collect()
+        };
+        let (before, there) = (pod["spec"]["imagePullSecrets"].clone(), after["spec"]["imagePullSecrets"].clone());
+        let had = before.as_array().map_or(0, Vec::len);
+        let entries = |list: &Value| list.as_array().cloned().unwrap_or_default();
+        prop_assert_eq!(&entries(&there)[..had], &entries(&before)[..]);
+        if there != before {
+            let added = names(&there).split_off(names(&before).len());
+            let all: std::collections::BTreeSet<_> = added.iter().chain(&names(&before)).cloned().collect();
+            let own: std::collections::BTreeSet<_> = names(&before).into_iter().collect();
+            prop_assert!(!added.is_empty() && all.len() == own.len() + added.len(), "{}", there);
+            for pod in [&mut after, &mut expected] {
+                pod["spec"].as_object_mut().unwrap().remove("imagePullSecrets");
+            }
+        }
+        prop_assert_eq!(after, expected);
+        let again = call(&app(&with_secrets.to_string()), Mode::Enforce, &review::review("CREATE", "", &patched(&pod, &answer.operations), &Value::Null));
+        prop_assert!(again.operations.is_empty(), "{}", again.response);
     }
 
     /// A5: an audit changes nothing and denies nothing, and says of the same images what would be.
