@@ -4,6 +4,7 @@ use std::fs;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use base64::Engine;
 use futures::{StreamExt, stream};
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret, ServiceAccount};
 use kube::Api;
@@ -293,6 +294,94 @@ async fn s5_access_that_is_taken_away_is_named_and_makes_nothing_missing() {
     assert_eq!(answer(&lab, &namespace, pod(&["nginx:1.27"])).await, Ok(vec!["lab-pull".to_owned()]));
     assert!(!readiness().await.contains("forbidden"));
     assert_eq!(mirrorgate::process(), Some(process));
+}
+
+/// Puts mirrorgate's command line back.
+struct CommandLine(String);
+
+impl CommandLine {
+    fn file() -> std::path::PathBuf {
+        work().join("parts").join(PART)
+    }
+
+    fn with(option: &str) -> Self {
+        let old = fs::read_to_string(Self::file()).unwrap();
+        fs::write(Self::file(), format!("{old} {option}")).unwrap();
+        part("restart", PART, "TERM");
+        Self(old)
+    }
+}
+
+impl Drop for CommandLine {
+    fn drop(&mut self) {
+        fs::write(Self::file(), &self.0).unwrap();
+        part("restart", PART, "TERM");
+    }
+}
+
+/// User, password, auth and tokens in secrets of all shapes: none is in the log at its most talkative, nor anywhere else
+/// that we write to.
+#[tokio::test]
+async fn s3_no_credential_gets_out() {
+    let lab = Lab::alone().await;
+    under(&lab, &policy(&["lab-pull", "'pull-{namespace}'"], "")).await;
+    let log_file = work().join("logs/mirrorgate.log");
+    let log_before = fs::metadata(&log_file).unwrap().len();
+    let _talkative = CommandLine::with("--log-level=trace");
+    until("mirrorgate", 30, async || ready().await.ok()).await;
+    let namespace = lab.namespace(Some("enforce")).await;
+    let api = secrets(&lab, &namespace);
+    let marker = "Zm1hcmtlcn";
+    let entry = json!({
+        "username": marker, "password": marker, "auth": format!("{marker}Zm1hcmtlcnM"), "identitytoken": marker,
+        "registrytoken": marker, "email": marker,
+    });
+    let documents = [
+        json!({"auths": {"elsewhere.test": entry}, "credsStore": marker}).to_string(),
+        json!({"auths": [entry]}).to_string(),
+        json!({"auths": {"elsewhere.test": {"auth": 5, "password": [marker]}}}).to_string(),
+        json!({"auths": {"elsewhere.test": marker}}).to_string(),
+        json!({"auths": {}, "HttpHeaders": marker}).to_string(),
+    ];
+    let mut answers = String::new();
+    for document in &documents {
+        for name in ["lab-pull".to_owned(), format!("pull-{namespace}")] {
+            let mut secret = pull_secret(&name, &[]);
+            secret["stringData"][".dockerconfigjson"] = json!(document);
+            secret["metadata"]["annotations"] = json!({"kubectl.kubernetes.io/last-applied-configuration": marker});
+            let _ = api.delete(&name, &DeleteParams::default()).await;
+            make(&api, &secret).await;
+        }
+        let manifest = pod(&["nginx:1.27"]).to_string();
+        let printed = kubectl_with(&manifest, &["-n", &namespace, "create", "-f", "-", "-o", "json"]);
+        answers += &format!("{printed:?}");
+    }
+    // In the list of a start, too.
+    part("restart", PART, "TERM");
+    until("mirrorgate", 30, async || ready().await.ok()).await;
+    let events = kubectl(&["get", "events", "-A", "-o", "json"]).success().out;
+    let log = fs::read(&log_file).unwrap();
+    let log = String::from_utf8_lossy(&log[usize::try_from(log_before).unwrap()..]);
+    let metrics = format!("{:?}{}", mirrorgate::metrics().await, readiness().await);
+    assert!(
+        log.contains("\"TRACE\"") && log.contains("is malformed") && answers.contains("lab-pull"),
+        "nothing was seen"
+    );
+    // As it is, and as base64 of what holds it, wherever it stands in there.
+    let encoded = ["", "x", "xx"].map(|before| {
+        let encoded = base64::engine::general_purpose::STANDARD.encode(format!("{before}{marker}"));
+        encoded[4..encoded.len() - 4].to_owned()
+    });
+    let wanted: Vec<&str> = encoded.iter().map(String::as_str).chain([marker]).collect();
+    let written = api.get("lab-pull").await.unwrap();
+    let written = serde_json::to_string(&written).unwrap();
+    assert!(wanted.iter().any(|found| written.contains(found)), "the marker is not found where it is");
+    for (what, text) in [("log", &*log), ("answers", &answers), ("Events", &events), ("metrics", &metrics)] {
+        for found in &wanted {
+            let line = text.lines().find(|line| line.contains(found));
+            assert_eq!(line, None, "{what}");
+        }
+    }
 }
 
 /// 10,000 Secrets of other names and types are never sent to us.
