@@ -408,6 +408,7 @@ async fn s5_other_secrets_cost_nothing() {
 /// By hand, in a lab of its own, which is full afterwards: `cargo test --test cluster -- --ignored --nocapture figure`.
 #[tokio::test]
 #[ignore = "a figure for benches/README.md"]
+#[expect(clippy::print_stderr, reason = "what it is for")]
 async fn figure_of_ten_thousand_namespaces_with_the_secret() {
     let lab = Lab::alone().await;
     under(&lab, &policy(&["lab-pull"], "")).await;
