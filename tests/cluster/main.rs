@@ -10,6 +10,7 @@
 
 mod alone;
 mod answers;
+mod bug;
 mod controllers;
 mod lab;
 mod load;
