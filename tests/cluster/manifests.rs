@@ -69,10 +69,19 @@ async fn the_service_account_may_do_what_is_used_and_nothing_else() {
     ] {
         assert!(can(&[allowed[0], allowed[1], "-n", NAMESPACE]), "{allowed:?}");
     }
+    // S5: the pull secret that the policy names, in every namespace, and no other.
+    for verb in ["list", "watch"] {
+        assert!(can(&[verb, "secret/harbor-pull", "--all-namespaces"]), "{verb}");
+    }
     for refused in [
         "get configmaps",
         "list configmaps",
         "get secrets",
+        "list secrets",
+        "watch secrets",
+        "get secret/harbor-pull",
+        "update secret/harbor-pull",
+        "list secret/mirrorgate-serving",
         "update configmap/mirrorgate-policy",
         "get pods",
         "create pods",
@@ -81,6 +90,25 @@ async fn the_service_account_may_do_what_is_used_and_nothing_else() {
         assert!(!can(&[verb, what, "-n", NAMESPACE]), "{refused}");
         assert!(!can(&[verb, what, "-n", "default"]), "{refused} in default");
     }
+}
+
+/// S5: what discovery needs is there for who asks for it, and for nobody else.
+#[test]
+fn the_access_to_all_secrets_is_a_component_of_its_own() {
+    let overlay = crate::lab::work().join("overlay");
+    std::fs::create_dir_all(&overlay).unwrap();
+    let up = "../".repeat(overlay.canonicalize().unwrap().iter().count() - 1);
+    let manifests = format!("{up}{}", repository().join("manifests").strip_prefix("/").unwrap().display());
+    let built = |components: &str| {
+        let text = format!("resources: [{manifests}/base]\n{components}");
+        std::fs::write(overlay.join("kustomization.yaml"), text).unwrap();
+        kubectl(&["kustomize", overlay.to_str().unwrap()]).success().out
+    };
+    let role = "name: mirrorgate-discover-pull-secrets\n";
+    assert!(!built("").contains(role));
+    let with = built(&format!("components: [{manifests}/components/discover-pull-secrets]\n"));
+    assert_eq!(with.matches(role).count(), 3, "the role, its binding, and the name in it");
+    kubectl_with(&with, &["apply", "--dry-run=server", "-f", "-"]).success();
 }
 
 /// Pods that the pod security standard `restricted` refuses would never start; the controller manager made them.

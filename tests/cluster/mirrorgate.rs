@@ -25,6 +25,7 @@ pub(crate) async fn install() {
     until("the API server", 60, async || kubectl(&["get", "--raw", "/readyz"]).ok.then_some(())).await;
     let base = repository().join("manifests/base");
     kubectl(&["apply", "-k", base.to_str().unwrap()]).success();
+    take_all_secrets_away();
     if !work().join("parts").join(PART).exists() {
         make_certificate();
         stand_in_for_the_pods();
@@ -39,6 +40,13 @@ pub(crate) async fn install() {
         (ready().await.is_ok() && policy_in_force().await == sha256(&policy)).then_some(())
     })
     .await;
+}
+
+/// The access of the component `discover-pull-secrets`, which is not in the base.
+pub(crate) const ALL_SECRETS: &str = "mirrorgate-discover-pull-secrets";
+
+pub(crate) fn take_all_secrets_away() {
+    kubectl(&["delete", "clusterrolebinding", ALL_SECRETS, "--ignore-not-found"]).success();
 }
 
 /// The folder in which the commands of certs/README.md were run.

@@ -13,16 +13,14 @@ use serde_json::{Value, json};
 
 use crate::lab::{Lab, MODE, kubectl, kubectl_with, part, until, work};
 use crate::mirrorgate::{
-    self, NAMESPACE, PART, POLICY, edit_policy, metric, policy_in_force, readiness, ready, sha256,
+    self, ALL_SECRETS, NAMESPACE, PART, POLICY, edit_policy, metric, policy_in_force, readiness, ready, sha256,
+    take_all_secrets_away,
 };
 use crate::pods::pod;
 use crate::pull_secrets::pull_secrets;
 
 /// Where all images come from, under a policy that denies what has no pull secret for it.
 const MIRROR: &str = "harbor.test";
-
-/// The access that a policy without `discover` and `{namespace}` does not need.
-const ALL_SECRETS: &str = "mirrorgate-discover-pull-secrets";
 
 /// Pods need these secrets; more lines are of the document's top level.
 fn policy(names: &[&str], more: &str) -> String {
@@ -50,7 +48,7 @@ fn allow(policy: &str) {
     let roles = String::from_utf8(printed.stdout).unwrap();
     kubectl_with(&roles, &["apply", "-f", "-"]).success();
     if !roles.contains(ALL_SECRETS) {
-        kubectl(&["delete", "clusterrolebinding", ALL_SECRETS, "--ignore-not-found"]).success();
+        take_all_secrets_away();
     }
 }
 
