@@ -293,7 +293,8 @@ struct Planner<'p, 's> {
     /// The registries that images are pulled from, each asked for once.
     registries: HashMap<String, Rc<RegistrySecrets<'p, 's>>>,
     uses: Vec<SecretUse<'p>>,
-    use_places: HashMap<(Place, SecretState), usize>,
+    /// By registry's number, name and state.
+    use_places: HashMap<(usize, Cow<'p, str>, SecretState), usize>,
     /// With the places of their rules.
     added: Vec<(usize, Cow<'p, str>)>,
     findings: Vec<SecretFinding<'p>>,
@@ -320,8 +321,8 @@ enum Wanted<'p, 's> {
     Discovered(Option<Vec<(&'s str, &'s PullSecret)>>),
 }
 
-/// A registry's number, its candidate's, and which of a candidate's secrets it is.
-type Place = (usize, usize, usize);
+/// A registry's number, and its candidate's.
+type Place = (usize, usize);
 
 impl<'p, 's> Planner<'p, 's> {
     fn image(&mut self, image: usize, pulled: &Reference<'_>, is_mirrored: bool) {
@@ -385,13 +386,13 @@ impl<'p, 's> Planner<'p, 's> {
     ) {
         let mut is_served = has_own;
         let mut is_unknown = false;
-        for (number, Candidate { rule, secret }) in of_registry.candidates.iter().enumerate() {
+        for Candidate { rule, secret } in &of_registry.candidates {
             match secret {
                 Wanted::Named(secret, known) => {
                     let state = state(*known, name);
                     is_served |= state == SecretState::Covers;
                     is_unknown |= state == SecretState::Unknown;
-                    self.used(image, of_registry, (number, 0), secret.clone(), state);
+                    self.used(image, of_registry, secret.clone(), state);
                     if matches!(state, SecretState::Covers | SecretState::Unknown) {
                         self.add(*rule, secret.clone());
                     }
@@ -399,11 +400,11 @@ impl<'p, 's> Planner<'p, 's> {
                 Wanted::BadName(_) => {}
                 Wanted::Discovered(None) => is_unknown = true,
                 Wanted::Discovered(Some(all)) => {
-                    for (which, (secret, known)) in all.iter().enumerate() {
+                    for (secret, known) in all {
                         if covers(known, name) {
                             is_served = true;
                             let secret: Cow<str> = Cow::Owned((*secret).to_owned());
-                            self.used(image, of_registry, (number, which), secret.clone(), SecretState::Covers);
+                            self.used(image, of_registry, secret.clone(), SecretState::Covers);
                             self.add(*rule, secret);
                         }
                     }
@@ -442,11 +443,11 @@ impl<'p, 's> Planner<'p, 's> {
     fn of_stored_pod(&mut self, image: usize, of_registry: &RegistrySecrets<'p, 's>, name: &str, has_own: bool) {
         let mut names = Vec::new();
         let mut discovers = false;
-        for (number, Candidate { secret, .. }) in of_registry.candidates.iter().enumerate() {
+        for Candidate { secret, .. } in &of_registry.candidates {
             match secret {
                 Wanted::Named(secret, known) => {
                     if self.listed.contains(&**secret) {
-                        self.used(image, of_registry, (number, 0), secret.clone(), state(*known, name));
+                        self.used(image, of_registry, secret.clone(), state(*known, name));
                     }
                     names.push(secret.clone());
                 }
@@ -464,21 +465,17 @@ impl<'p, 's> Planner<'p, 's> {
         }
     }
 
-    fn used(
-        &mut self,
-        image: usize,
-        of_registry: &RegistrySecrets<'p, 's>,
-        (candidate, which): (usize, usize),
-        name: Cow<'p, str>,
-        state: SecretState,
-    ) {
-        let place = (of_registry.number, candidate, which);
-        let at = *self.use_places.entry((place, state)).or_insert_with(|| {
+    fn used(&mut self, image: usize, of_registry: &RegistrySecrets<'p, 's>, name: Cow<'p, str>, state: SecretState) {
+        let at = *self.use_places.entry((of_registry.number, name.clone(), state)).or_insert_with(|| {
             let registry = of_registry.registry.clone();
             self.uses.push(SecretUse { name, registry, state, images: Vec::new() });
             self.uses.len() - 1
         });
-        self.uses[at].images.push(image);
+        // A secret that is named may be discovered, too.
+        let images = &mut self.uses[at].images;
+        if images.last() != Some(&image) {
+            images.push(image);
+        }
     }
 
     fn add(&mut self, rule: usize, name: Cow<'p, str>) {
@@ -491,7 +488,7 @@ impl<'p, 's> Planner<'p, 's> {
         if matches!(fault, Fault::Unknown { .. }) && !self.secrets.has_cluster() {
             return;
         }
-        let at = *self.finding_places.entry((of_registry.number, candidate, 0)).or_insert_with(|| {
+        let at = *self.finding_places.entry((of_registry.number, candidate)).or_insert_with(|| {
             let (registry, namespace) = (of_registry.registry.clone(), self.namespace.to_owned());
             self.findings.push(SecretFinding { registry, images: Vec::new(), namespace, fault });
             self.findings.len() - 1

@@ -404,6 +404,18 @@ fn s5_discovery_takes_every_docker_config_that_covers() {
 }
 
 #[test]
+fn s2_a_secret_that_is_named_and_discovered_is_one() {
+    let source = POLICY.replace("pullSecrets:\n  - name: cache", "pullSecrets:\n  - discover: true\n  - name: cache");
+    let policy = Policy::read(&source).unwrap_or_else(|faults| panic!("{faults}")).policy;
+    let body = review("CREATE", "", &pod(&["nginx", "busybox"]), &Value::Null).to_string();
+    let request = Request::parse(body.as_bytes()).unwrap();
+    let (plan, _) = request.decide(Mode::Enforce, &policy, &served());
+    let uses: Vec<_> = plan.pull_secrets.uses.iter().map(|it| (&*it.name, &it.images[..])).collect();
+    assert_eq!(uses[0], ("harbor-pull", &[0, 1][..]), "{uses:?}");
+    assert_eq!(uses.iter().filter(|(name, _)| *name == "harbor-pull").count(), 1, "{uses:?}");
+}
+
+#[test]
 fn u2_u3_a_stored_pod_gets_a_warning_alone() {
     let policy = policy("onMissingPullSecret: deny\n");
     let mut old = pod(&["registry.k8s.io/pause"]);
