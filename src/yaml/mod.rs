@@ -39,7 +39,7 @@ impl Span {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct SyntaxError {
-    /// What is wrong, in words without the place.
+    /// What is wrong, in words without the place, and without any of the text: it may be a password.
     pub message: String,
     /// Byte offset into the source; see [`position`].
     pub offset: usize,

@@ -205,7 +205,7 @@ impl<'s> Builder<'s> {
             Event::SequenceStart(style, anchor, _) => self.collection(span, style, anchor, depth, Self::sequence),
             Event::MappingStart(style, anchor, _) => self.collection(span, style, anchor, depth, Self::mapping),
             Event::Alias(anchor) => self.alias(anchor, span, depth),
-            Event::UnresolvedAlias(name) => fail(format!("there is no anchor &{name} before this alias")),
+            Event::UnresolvedAlias(_) => fail("there is no anchor of this name before the alias".to_owned()),
             _ => Ok(Built {
                 node: Node { value: Value::Null, span, style: Style::Plain, alias: None },
                 nodes: 1,
@@ -575,10 +575,10 @@ mod tests {
         for (source, expected) in [
             ("a: b: c\n", "1:5 mapping values are not allowed"),
             ("a:\n\tb: 1\n", "2:2 tabs disallowed"),
-            ("a: *nowhere\n", "1:4 there is no anchor &nowhere"),
+            ("a: *nowhere\n", "1:4 there is no anchor of this name"),
             ("a: &x [1, *x]\n", "1:11 the value of this anchor contains itself"),
             ("a: .nan\n", "1:4 JSON has no number"),
-            ("a: !!int x\n", "1:10 `x` is tagged !!int"),
+            ("a: !!int x\n", "1:10 the value is tagged !!int"),
             ("~: 1\n", "1:1 a key cannot be null"),
             ("[a]: 1\n", "1:1 a list cannot be a key"),
             ("{a: 1}: 1\n", "1:1 a mapping cannot be a key"),

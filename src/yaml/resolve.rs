@@ -41,7 +41,7 @@ pub(super) fn resolve(tag: Option<&str>, text: &str, plain: bool) -> Result<Scal
         #[expect(clippy::cast_precision_loss, reason = "that is what the tag asks for")]
         ("float", Scalar::Integer(integer)) => Ok(Scalar::Float(*integer as f64)),
         ("timestamp", Scalar::Text(text)) if is_date(text) => Ok(scalar),
-        (wanted, _) => Err(format!("`{text}` is tagged !!{wanted}, which it cannot be")),
+        (wanted, _) => Err(format!("the value is tagged !!{wanted}, which it cannot be")),
     }
 }
 
@@ -69,9 +69,7 @@ impl Scalar {
             Self::Integer(integer) => integer.to_string(),
             Self::Float(float) => float_key(float),
             Self::Null => return Err("a key cannot be null; put it in quotes".to_owned()),
-            Self::Unsigned(integer) => {
-                return Err(format!("{integer} is too large for a key that is not in quotes"));
-            }
+            Self::Unsigned(_) => return Err("the number is too large for a key that is not in quotes".to_owned()),
         })
     }
 }
