@@ -1,5 +1,8 @@
 //! Changes a manifest by byte range: what is not changed stays as its author wrote it, to the last blank.
 
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+
 use serde_json::Value as Json;
 
 use crate::yaml::{Limits, Node, Span, Style, Value, parse_documents};
@@ -25,18 +28,27 @@ pub(super) enum EditError {
     Nowhere { document: usize, pointer: String },
 }
 
-/// The text with operations of RFC 6902 applied, each to a document: `replace` of a string, and `add` of a member.
+/// The text with operations of RFC 6902 applied, each to a document: `replace` of a string, and `add` of a member, or of
+/// an item at the end of a list.
 ///
 /// The result is read again and compared with the patched values: it is right, or an error.
 pub(super) fn edit(source: &str, documents: &[Node], operations: &[(usize, Json)]) -> Result<String, EditError> {
     let mut changes = Vec::new();
+    // By list, since what goes to the end of one is one change.
+    let mut appended: BTreeMap<(usize, &str), Vec<&Json>> = BTreeMap::new();
     for (document, operation) in operations {
         let node = &documents[*document];
         let pointer = operation["path"].as_str().unwrap_or_default();
         let nowhere = || EditError::Nowhere { document: *document, pointer: pointer.to_owned() };
         let value = &operation["value"];
+        if let Some(list) = pointer.strip_suffix("/-")
+            && at(node, list).is_some_and(|list| matches!(list.value, Value::Sequence(_)))
+        {
+            appended.entry((*document, list)).or_default().push(value);
+            continue;
+        }
         let change = match (at(node, pointer), value) {
-            (Some(there), value) if pointer.is_empty() => Some(Change { span: there.span, text: flow(value) }),
+            (Some(there), value) if pointer.is_empty() => Some(Change::new(there.span, flow(value))),
             (Some(there), Json::String(text)) if matches!(there.value, Value::String(_)) => {
                 Some(replace_scalar(source, there, text))
             }
@@ -52,6 +64,9 @@ pub(super) fn edit(source: &str, documents: &[Node], operations: &[(usize, Json)
         };
         changes.push(change.ok_or_else(nowhere)?);
     }
+    for ((document, list), values) in appended {
+        changes.extend(at(&documents[document], list).map(|list| append_items(source, list, &values)));
+    }
     let edited = apply(source, changes)?;
     verify(&edited, documents, operations)?;
     Ok(edited)
@@ -61,7 +76,19 @@ pub(super) fn edit(source: &str, documents: &[Node], operations: &[(usize, Json)
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Change {
     span: Span,
+    /// Of inserted lines. Where several blocks end in one place, the inner one goes on first.
+    indent: Reverse<usize>,
     text: String,
+}
+
+impl Change {
+    fn new(span: Span, text: String) -> Self {
+        Self { span, indent: Reverse(0), text }
+    }
+
+    fn insertion(at: usize, text: String) -> Self {
+        Self::new(Span { start: at, end: at }, text)
+    }
 }
 
 fn apply(source: &str, mut changes: Vec<Change>) -> Result<String, EditError> {
@@ -70,14 +97,14 @@ fn apply(source: &str, mut changes: Vec<Change>) -> Result<String, EditError> {
     let mut edited = String::with_capacity(source.len() + 64 * changes.len());
     let mut done = 0;
     let mut inserted_at = None;
-    for Change { span, text } in changes {
-        if span.start < done || inserted_at == Some(span.start) {
+    for Change { span, indent, text } in changes {
+        if span.start < done || inserted_at == Some((span.start, indent)) {
             return Err(EditError::Conflict { line: crate::yaml::position(source, span.start).0 });
         }
         edited += &source[done..span.start];
         edited += &text;
         done = span.end;
-        inserted_at = (span.start == span.end).then_some(span.start);
+        inserted_at = (span.start == span.end).then_some((span.start, indent));
     }
     edited += &source[done..];
     Ok(edited)
@@ -106,7 +133,7 @@ fn replace_scalar(source: &str, node: &Node, text: &str) -> Change {
         Style::Literal | Style::Folded => return replace_in_block(source, node, text),
         _ => double_quoted(text),
     };
-    Change { span: node.span, text: written }
+    Change::new(node.span, written)
 }
 
 /// The text of a block scalar without its header, indentation and line end.
@@ -117,12 +144,12 @@ fn replace_in_block(source: &str, node: &Node, text: &str) -> Change {
     match block[lines..].find(old) {
         Some(start) if !old.contains('\n') => {
             let start = node.span.start + lines + start;
-            Change { span: Span { start, end: start + old.len() }, text: text.to_owned() }
+            Change::new(Span { start, end: start + old.len() }, text.to_owned())
         }
         // Over several lines: then it becomes one.
         _ => {
             let rest = block.len() - block.trim_end().len();
-            Change { span: Span { end: node.span.end - rest, ..node.span }, text: double_quoted(text) }
+            Change::new(Span { end: node.span.end - rest, ..node.span }, double_quoted(text))
         }
     }
 }
@@ -130,11 +157,11 @@ fn replace_in_block(source: &str, node: &Node, text: &str) -> Change {
 /// Another value for a key that is there: it held `null`, or nothing.
 fn replace_value(source: &str, parent: &Node, key: &str, there: &Node, value: &Json) -> Option<Change> {
     if there.span.start < there.span.end {
-        return Some(Change { span: there.span, text: flow(value) });
+        return Some(Change::new(there.span, flow(value)));
     }
     let entry = parent.entries().iter().rev().find(|entry| entry.key == key)?;
     let colon = entry.key_span.end + source[entry.key_span.end..].find(':')? + 1;
-    Some(Change { span: Span { start: colon, end: colon }, text: format!(" {}", flow(value)) })
+    Some(Change::insertion(colon, format!(" {}", flow(value))))
 }
 
 /// A new key: the last of a block, the first between braces.
@@ -142,7 +169,7 @@ fn insert_member(source: &str, parent: &Node, key: &str, value: &Json) -> Option
     if !matches!(parent.value, Value::Mapping(_)) {
         return None;
     }
-    let line_end = if source.contains("\r\n") { "\r\n" } else { "\n" };
+    let line_end = line_end(source);
     if parent.style == Style::Flow {
         let start = parent.span.start + 1;
         let inside = &source[start..parent.span.end - 1];
@@ -158,20 +185,83 @@ fn insert_member(source: &str, parent: &Node, key: &str, value: &Json) -> Option
                 }
             }
         };
-        return Some(Change { span: Span { start, end: start }, text });
+        return Some(Change::insertion(start, text));
     }
-    let line_start = source[..parent.span.start].rfind('\n').map_or(0, |at| at + 1);
-    let before = source[line_start..parent.span.start].trim_start_matches('\u{feff}');
-    let indent = " ".repeat(before.chars().count());
+    let indent = indent(source, parent);
     let mut text = String::new();
-    block(&mut text, &indent, line_end, key, value);
-    let end = content_end(source, parent);
-    let (start, text) = match source[end..].find('\n') {
-        _ if source[..end].ends_with('\n') => (end, format!("{text}{line_end}")),
-        Some(at) => (end + at + 1, format!("{text}{line_end}")),
-        None => (source.len(), format!("{line_end}{text}")),
+    block(&mut text, &indent, list_indent(source, parent), line_end, key, value);
+    Some(insert_lines(source, parent, &indent, &text))
+}
+
+/// New items behind those of a list.
+fn append_items(source: &str, list: &Node, values: &[&Json]) -> Change {
+    let line_end = line_end(source);
+    if list.style != Style::Flow {
+        let indent = dash_indent(source, list);
+        let items: Vec<String> = values.iter().map(|value| item(&indent, line_end, value)).collect();
+        return insert_lines(source, list, &indent, &items.join(line_end));
+    }
+    let Some(last) = list.items().last() else {
+        let items: Vec<String> = values.iter().map(|value| flow(value)).collect();
+        return Change::insertion(list.span.start + 1, items.join(", "));
     };
-    Some(Change { span: Span { start, end: start }, text })
+    let Span { start, end } = last.alias.unwrap_or(last.span);
+    // On lines of their own where the last is on one.
+    let before = &source[line_start(source, start)..start];
+    let separator = if before.trim().is_empty() { format!(",{line_end}{before}") } else { ", ".to_owned() };
+    Change::insertion(end, values.iter().map(|value| format!("{separator}{}", flow(value))).collect())
+}
+
+/// Lines, without the last line end, behind those of a block.
+fn insert_lines(source: &str, block: &Node, indent: &str, lines: &str) -> Change {
+    let line_end = line_end(source);
+    let end = content_end(source, block);
+    let (start, text) = match source[end..].find('\n') {
+        _ if source[..end].ends_with('\n') => (end, format!("{lines}{line_end}")),
+        Some(at) => (end + at + 1, format!("{lines}{line_end}")),
+        None => (source.len(), format!("{line_end}{lines}")),
+    };
+    Change { indent: Reverse(indent.len()), ..Change::insertion(start, text) }
+}
+
+fn line_end(source: &str) -> &'static str {
+    if source.contains("\r\n") { "\r\n" } else { "\n" }
+}
+
+fn line_start(source: &str, at: usize) -> usize {
+    source[..at].rfind('\n').map_or(0, |line_end| line_end + 1)
+}
+
+/// What stands before the lines of a block: the dashes of lists around it count as blanks.
+fn indent(source: &str, block: &Node) -> String {
+    let before = &source[line_start(source, block.span.start)..block.span.start];
+    " ".repeat(before.trim_start_matches('\u{feff}').chars().count())
+}
+
+/// What stands before the dashes of a block list. The parser has one that is indented no more than its key begin behind
+/// its first dash; that is the first thing on its line then.
+fn dash_indent(source: &str, list: &Node) -> String {
+    let start = list.span.start;
+    let first = list.items().first().map(|item| item.alias.unwrap_or(item.span).start);
+    if source[start..].starts_with('-') && first != Some(start) {
+        return indent(source, list);
+    }
+    let mut line = line_start(source, start);
+    while line > 0 && !source[line..].trim_start_matches(' ').starts_with('-') {
+        line = line_start(source, line - 1);
+    }
+    source[line..].chars().take_while(|character| *character == ' ').collect()
+}
+
+/// What stands before the dashes of a list under a key, beyond what stands before the key: as in the lists beside it.
+fn list_indent(source: &str, parent: &Node) -> &'static str {
+    let is_list =
+        |node: &&Node| node.alias.is_none() && node.style == Style::Block && matches!(node.value, Value::Sequence(_));
+    let entries = parent.entries().iter().filter(|entry| !entry.merged);
+    match entries.map(|entry| &entry.value).find(is_list) {
+        Some(list) if dash_indent(source, list).len() > indent(source, parent).len() => "  ",
+        _ => "",
+    }
 }
 
 /// The end of the last line of a block that is not empty. A block scalar brings the empty lines behind it, which mean
@@ -195,8 +285,8 @@ fn last_scalar(node: &Node) -> Option<&Node> {
     child.filter(|child| child.alias.is_none()).and_then(last_scalar)
 }
 
-/// `key: value` in lines, without the last line end.
-fn block(text: &mut String, indent: &str, line_end: &str, key: &str, value: &Json) {
+/// `key: value` in lines, without the last line end; `list_indent` stands before dashes, beyond the indent of the key.
+fn block(text: &mut String, indent: &str, list_indent: &str, line_end: &str, key: &str, value: &Json) {
     *text += indent;
     *text += &scalar(key);
     *text += ":";
@@ -204,12 +294,35 @@ fn block(text: &mut String, indent: &str, line_end: &str, key: &str, value: &Jso
         Json::Object(members) if !members.is_empty() => {
             for (key, value) in members {
                 *text += line_end;
-                block(text, &format!("{indent}  "), line_end, key, value);
+                block(text, &format!("{indent}  "), list_indent, line_end, key, value);
+            }
+        }
+        Json::Array(items) if !items.is_empty() => {
+            for value in items {
+                *text += line_end;
+                *text += &item(&format!("{indent}{list_indent}"), line_end, value);
             }
         }
         Json::String(value) => *text += &format!(" {}", scalar(value)),
         value => *text += &format!(" {}", flow(value)),
     }
+}
+
+/// `- key: value` in lines, without the last line end.
+fn item(indent: &str, line_end: &str, value: &Json) -> String {
+    let mut text = format!("{indent}- ");
+    let Some(members) = value.as_object().filter(|members| !members.is_empty()) else { return text + &flow(value) };
+    for (number, (key, value)) in members.iter().enumerate() {
+        let mut member = String::new();
+        block(&mut member, &format!("{indent}  "), "", line_end, key, value);
+        if number > 0 {
+            text += line_end;
+            text += &member;
+        } else {
+            text += member.trim_start();
+        }
+    }
+    text
 }
 
 /// JSON, which is YAML; for a place between braces, or where a line must do.
@@ -221,6 +334,7 @@ fn flow(value: &Json) -> String {
                 members.iter().map(|(key, value)| format!("{}: {}", double_quoted(key), flow(value))).collect();
             format!("{{{}}}", members.join(", "))
         }
+        Json::Array(items) => format!("[{}]", items.iter().map(flow).collect::<Vec<_>>().join(", ")),
         value => value.to_string(),
     }
 }
@@ -390,6 +504,85 @@ mod tests {
             ),
         ] {
             assert_eq!(edited(source, &[(0, operation.clone())]).as_deref(), Ok(expected), "{source:?}");
+        }
+    }
+
+    #[test]
+    fn a_new_list_is_laid_out_as_those_beside_it() {
+        let list = json!({"op": "add", "path": "/spec/secrets", "value": [{"name": "a"}, {"name": "on"}]});
+        let flow = "[{\"name\": \"a\"}, {\"name\": \"on\"}]";
+        for (source, expected) in [
+            (
+                "spec:\n  c:\n  - x # c\n",
+                "spec:\n  c:\n  - x # c\n  secrets:\n  - name: a\n  - name: 'on'\n".to_owned(),
+            ),
+            (
+                "spec:\r\n  c:\r\n    - x\r\n",
+                "spec:\r\n  c:\r\n    - x\r\n  secrets:\r\n    - name: a\r\n    - name: 'on'\r\n".to_owned(),
+            ),
+            ("spec:\n  c: [x]\n# end", "spec:\n  c: [x]\n  secrets:\n  - name: a\n  - name: 'on'\n# end".to_owned()),
+            ("spec:\n  secrets: # none\n  c: 1\n", format!("spec:\n  secrets: {flow} # none\n  c: 1\n")),
+            ("spec:\n  secrets: ~ # none\n", format!("spec:\n  secrets: {flow} # none\n")),
+            ("spec: {c: [x]}\n", format!("spec: {{\"secrets\": {flow}, c: [x]}}\n")),
+            (
+                "{\n  \"spec\": {\n    \"c\": []\n  }\n}\n",
+                format!("{{\n  \"spec\": {{\n    \"secrets\": {flow},\n    \"c\": []\n  }}\n}}\n"),
+            ),
+        ] {
+            assert_eq!(edited(source, &[(0, list.clone())]), Ok(expected), "{source:?}");
+        }
+    }
+
+    #[test]
+    fn new_items_go_behind_those_of_a_list() {
+        let item = |name: &str| (0, json!({"op": "add", "path": "/spec/secrets/-", "value": {"name": name}}));
+        for (source, expected) in [
+            (
+                "spec:\n  secrets: # ours\n  - name: x # first\n\n  c: 1\n",
+                "spec:\n  secrets: # ours\n  - name: x # first\n  - name: b\n  - name: a\n\n  c: 1\n",
+            ),
+            (
+                "spec:\r\n  secrets:\r\n    -   name: \"x\"\r\n    - {name: y}",
+                "spec:\r\n  secrets:\r\n    -   name: \"x\"\r\n    - {name: y}\r\n    - name: b\r\n    - name: a",
+            ),
+            ("spec:\n  secrets:\n  - # odd\n  -\n", "spec:\n  secrets:\n  - # odd\n  -\n  - name: b\n  - name: a\n"),
+            (
+                "spec:\n  secrets:\n  - name: &x y\n  - name: *x\n",
+                "spec:\n  secrets:\n  - name: &x y\n  - name: *x\n  - name: b\n  - name: a\n",
+            ),
+            ("spec: {secrets: []} # c\n", "spec: {secrets: [{\"name\": \"b\"}, {\"name\": \"a\"}]} # c\n"),
+            ("spec:\n  secrets: [ ] # c\n", "spec:\n  secrets: [{\"name\": \"b\"}, {\"name\": \"a\"} ] # c\n"),
+            (
+                "spec:\n  secrets: [ {name: x}, ~, ] # c\n",
+                "spec:\n  secrets: [ {name: x}, ~, {\"name\": \"b\"}, {\"name\": \"a\"}, ] # c\n",
+            ),
+            (
+                "{\"spec\": {\"secrets\": [\n\t{\n\t\t\"name\": \"x\"\n\t}\n]}}\n",
+                "{\"spec\": {\"secrets\": [\n\t{\n\t\t\"name\": \"x\"\n\t},\n\t{\"name\": \"b\"},\n\t{\"name\": \"a\"}\n]}}\n",
+            ),
+        ] {
+            assert_eq!(edited(source, &[item("b"), item("a")]).as_deref(), Ok(expected), "{source:?}");
+        }
+        let shared = "spec: {secrets: &s [{name: x}]}\nother: *s\n";
+        assert_eq!(edited(shared, &[item("a")]), Err(EditError::Shared { document: 0 }));
+        let both = [item("a"), (0, json!({"op": "add", "path": "/other/-", "value": {"name": "a"}}))];
+        let expected = "spec: {secrets: &s [{name: x}, {\"name\": \"a\"}]}\nother: *s\n";
+        assert_eq!(edited(shared, &both).as_deref(), Ok(expected));
+    }
+
+    #[test]
+    fn what_goes_to_the_end_of_several_blocks_goes_to_the_inner_one_first() {
+        let operations = [
+            (0, json!({"op": "add", "path": "/metadata", "value": {"annotations": {"a": "b"}}})),
+            (0, json!({"op": "add", "path": "/spec/secrets/-", "value": {"name": "a"}})),
+            (0, json!({"op": "add", "path": "/spec/c", "value": 1})),
+        ];
+        for (end, source_end) in [("\n", "\n"), ("", "")] {
+            let source = format!("spec:\n  secrets:\n    - name: x{source_end}");
+            let expected = format!(
+                "spec:\n  secrets:\n    - name: x\n    - name: a\n  c: 1\nmetadata:\n  annotations:\n    a: b{end}"
+            );
+            assert_eq!(edited(&source, &operations), Ok(expected), "{source:?}");
         }
     }
 
