@@ -62,8 +62,17 @@ impl PullSecret {
 
     /// A Secret whose data is not base64, which no API server hands out but a manifest may hold.
     pub fn not_base64(secret_type: &str) -> Self {
+        Self::refused(secret_type, Fault::NotBase64)
+    }
+
+    /// A Secret whose data is a number, a list or the like, which a manifest may hold too.
+    pub fn not_text(secret_type: &str) -> Self {
+        Self::refused(secret_type, Fault::NotText)
+    }
+
+    fn refused(secret_type: &str, fault: Fault) -> Self {
         match Format::of(secret_type) {
-            Some(format) => Self::Malformed(Malformed { format, fault: Fault::NotBase64 }),
+            Some(format) => Self::Malformed(Malformed { format, fault }),
             None => Self::other_type(secret_type),
         }
     }
@@ -101,6 +110,7 @@ impl fmt::Display for Malformed {
             Fault::Empty => write!(f, "`{key}` is empty"),
             Fault::TooLarge => write!(f, "`{key}` is larger than the 1 MiB that a Secret may have"),
             Fault::NotBase64 => write!(f, "`{key}` is not base64"),
+            Fault::NotText => write!(f, "`{key}` is not a string"),
             Fault::NotJson { line, column } => write!(f, "`{key}` is not JSON (line {line}, column {column})"),
             Fault::TooDeep => write!(f, "`{key}` is nested more than {} deep", config::MAX_DEPTH),
             Fault::Document => write!(f, "`{key}` is not a JSON object"),
@@ -147,6 +157,7 @@ enum Fault {
     Empty,
     TooLarge,
     NotBase64,
+    NotText,
     NotJson { line: usize, column: usize },
     TooDeep,
     Document,

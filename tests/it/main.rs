@@ -13,4 +13,5 @@ mod reference;
 mod review;
 mod review_command;
 mod review_properties;
+mod review_pull_secrets;
 mod server;

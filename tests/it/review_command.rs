@@ -6,7 +6,7 @@ use std::process::{Command, Output, Stdio};
 
 use serde_json::{Value, json};
 
-fn fixture(name: &str) -> String {
+pub(crate) fn fixture(name: &str) -> String {
     fixtures().join(name).display().to_string()
 }
 
@@ -14,14 +14,19 @@ fn fixtures() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/fixtures/review")
 }
 
-fn text_of(name: &str) -> String {
+pub(crate) fn text_of(name: &str) -> String {
     std::fs::read_to_string(fixture(name)).unwrap()
 }
 
 /// `mirrorgate review --policy <the fixture> ARGUMENTS...` with that on stdin.
 fn review_stdin(stdin: &str, arguments: &[&str]) -> Output {
+    review_under("policy.yaml", stdin, arguments)
+}
+
+/// The same under another policy.
+pub(crate) fn review_under(policy: &str, stdin: &str, arguments: &[&str]) -> Output {
     let mut child = Command::new(env!("CARGO_BIN_EXE_mirrorgate"))
-        .args(["review", "--policy", &fixture("policy.yaml")])
+        .args(["review", "--policy", &fixture(policy)])
         .args(arguments)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -37,17 +42,17 @@ fn review(arguments: &[&str]) -> Output {
 }
 
 #[track_caller]
-fn stdout(output: &Output, code: i32) -> String {
+pub(crate) fn stdout(output: &Output, code: i32) -> String {
     assert_eq!(output.status.code(), Some(code), "{output:?}");
     String::from_utf8(output.stdout.clone()).unwrap()
 }
 
-fn stderr(output: &Output) -> String {
+pub(crate) fn stderr(output: &Output) -> String {
     String::from_utf8(output.stderr.clone()).unwrap()
 }
 
 #[track_caller]
-fn entries(output: &Output, code: i32) -> Vec<Value> {
+pub(crate) fn entries(output: &Output, code: i32) -> Vec<Value> {
     serde_json::from_str(&stdout(output, code)).unwrap()
 }
 

@@ -1,13 +1,17 @@
 //! One object before the core: the same `plan` and `decide` that the server runs.
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use serde_json::{Value as Json, json};
 
 use crate::policy::Policy;
-use crate::review::{Cause, CauseReason, Change, Decision, Mode, Outcome, Plan, Pod, PullSecrets, decide, plan};
+use crate::review::{
+    Cause, CauseReason, Change, Decision, Mode, Outcome, Plan, Pod, PullSecretPlan, SecretState, SecretUse, decide,
+    plan,
+};
 use crate::server::wire;
 
 use super::manifest::{Body, Object};
+use super::secrets::Secrets;
 
 /// What becomes of one object.
 #[derive(Default)]
@@ -19,6 +23,9 @@ pub(super) struct Verdict {
     /// What stands against it, in audit mode too.
     pub(super) causes: Vec<FieldCause>,
     pub(super) images: Vec<Image>,
+    pub(super) pull_secrets: Vec<PullSecretUse>,
+    /// The pull secrets that it gets, or in audit mode would get.
+    pub(super) added: Vec<String>,
     /// The whole answer to a document of kind AdmissionReview.
     pub(super) answer: Option<Json>,
 }
@@ -47,6 +54,21 @@ impl Image {
     }
 }
 
+/// What one pull secret is for the images of one registry.
+#[derive(Serialize)]
+pub(super) struct PullSecretUse {
+    pub(super) name: String,
+    pub(super) registry: String,
+    #[serde(serialize_with = "word")]
+    pub(super) state: SecretState,
+    /// The fields of the images.
+    pub(super) images: Vec<String>,
+}
+
+fn word<S: Serializer>(state: &SecretState, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(state.as_str())
+}
+
 /// Decides as for a `CREATE` of the pod, or of the pods that a template makes.
 ///
 /// # Errors
@@ -55,11 +77,11 @@ pub(super) fn judge(
     policy: &Policy,
     mode: Mode,
     namespace: &str,
-    secrets: &PullSecrets,
+    secrets: &Secrets,
     object: &Object<'_>,
 ) -> Result<Verdict, String> {
     if let Body::AdmissionReview = object.body {
-        return answer(policy, mode, secrets, object);
+        return answer(policy, mode, namespace, secrets, object);
     }
     let Some(pod) = object.pod().filter(|pod| !pod.is_null()) else {
         return Ok(Verdict { allowed: true, ..Verdict::default() });
@@ -73,7 +95,11 @@ pub(super) fn judge(
     if pod.is_mirror_pod() {
         return Ok(Verdict { allowed: true, ..Verdict::default() });
     }
-    let plan = plan(policy, namespace, secrets, &pod, Change::Create);
+    let planned = |secrets| plan(policy, namespace, &secrets, &pod, Change::Create);
+    let mut plan = planned(secrets.namespace(namespace));
+    if let Some(doubt) = plan.pull_secrets.in_doubt() {
+        plan = planned(secrets.look_again(namespace, &doubt));
+    }
     let decision = decide(mode, &pod, Change::Create, &plan);
     let mut patch = operations(&decision)?;
     if let Body::Template { .. } = object.body {
@@ -99,10 +125,19 @@ fn set_owner(template: &mut Json, owner: Option<(&str, &str)>) {
     }
 }
 
-fn answer(policy: &Policy, mode: Mode, secrets: &PullSecrets, object: &Object<'_>) -> Result<Verdict, String> {
+fn answer(
+    policy: &Policy,
+    mode: Mode,
+    namespace: &str,
+    secrets: &Secrets,
+    object: &Object<'_>,
+) -> Result<Verdict, String> {
     let body = object.node.to_json().to_string();
     let request = wire::Request::parse(body.as_bytes()).map_err(|error| error.to_string())?;
-    let (plan, decision) = request.decide(mode, policy, secrets);
+    let (mut plan, mut decision) = request.decide(mode, policy, &secrets.namespace(namespace));
+    if let Some(doubt) = plan.pull_secrets.in_doubt() {
+        (plan, decision) = request.decide(mode, policy, &secrets.look_again(namespace, &doubt));
+    }
     let answer = wire::answer(&request.uid, &decision);
     let answer = serde_json::from_str(&answer).map_err(|error| error.to_string())?;
     let patch = operations(&decision)?;
@@ -124,12 +159,22 @@ fn verdict(prefix: &str, plan: &Plan<'_, '_>, decision: Decision, patch: Vec<Jso
         reason,
         message,
     });
+    let PullSecretPlan { uses, added, .. } = &plan.pull_secrets;
+    let field = |image: &usize| Some(format!("{prefix}{}", plan.images.get(*image)?.field));
+    let pull_secrets = uses.iter().map(|SecretUse { name, registry, state, images }| PullSecretUse {
+        name: name.clone().into_owned(),
+        registry: registry.clone(),
+        state: *state,
+        images: images.iter().filter_map(field).collect(),
+    });
     Verdict {
         allowed: decision.allowed,
         patch,
         warnings: decision.warnings,
         causes: causes.collect(),
         images: images.collect(),
+        pull_secrets: pull_secrets.collect(),
+        added: added.iter().map(|name| name.clone().into_owned()).collect(),
         answer: None,
     }
 }

@@ -28,45 +28,96 @@ pub(super) enum Body {
 /// How deep Lists may be in Lists.
 const MOST_LISTS: usize = 8;
 
-/// All objects of the documents, in order. Other kinds, and what is no object, are none of our business.
+/// All objects of the documents with a pod in them, in order. Other kinds, and what is no object, are none of our
+/// business.
 pub(super) fn objects(documents: &[Node]) -> Vec<Object<'_>> {
     let mut found = Vec::new();
-    for (document, node) in documents.iter().enumerate() {
-        collect(document, String::new(), node, None, 0, &mut found);
-    }
+    each(documents, |Item { document, pointer, node, api_version, kind }| {
+        if let Some(body) = body(api_version, kind) {
+            let (api_version, kind) = (api_version.to_owned(), kind.to_owned());
+            found.push(Object { document, pointer, node, api_version, kind, body });
+        }
+    });
     found
 }
 
-fn collect<'d>(
+/// The Secrets among the documents.
+pub(super) fn secrets(documents: &[Node]) -> Vec<&Node> {
+    let mut found = Vec::new();
+    each(documents, |item| found.extend(item.is_core("Secret").then_some(item.node)));
+    found
+}
+
+/// The opt-in label of the namespaces among the documents: name and value.
+pub(super) fn namespace_modes(documents: &[Node]) -> Vec<(String, String)> {
+    let label = |node: &Node| {
+        let metadata = node.field("metadata")?;
+        let mode = metadata.field("labels")?.field("mirrorgate.dev/mode")?.as_str()?;
+        Some((metadata.field("name")?.as_str()?.to_owned(), mode.to_owned()))
+    };
+    let mut found = Vec::new();
+    each(documents, |item| {
+        if item.is_core("Namespace") {
+            found.extend(label(item.node));
+        }
+    });
+    found
+}
+
+/// An object of any kind.
+struct Item<'d> {
     document: usize,
     pointer: String,
     node: &'d Node,
-    of_list: Option<(&str, &str)>,
+    api_version: &'d str,
+    kind: &'d str,
+}
+
+impl Item<'_> {
+    /// Whether it is of this kind of the core group.
+    fn is_core(&self, kind: &str) -> bool {
+        group(self.api_version).is_empty() && self.kind == kind
+    }
+}
+
+/// Visits the objects of the documents in order, those in Lists too, but not the Lists.
+fn each<'d>(documents: &'d [Node], mut visit: impl FnMut(Item<'d>)) {
+    for (document, node) in documents.iter().enumerate() {
+        descend(document, String::new(), node, ("", ""), 0, &mut visit);
+    }
+}
+
+fn descend<'d>(
+    document: usize,
+    pointer: String,
+    node: &'d Node,
+    of_list: (&'d str, &'d str),
     depth: usize,
-    found: &mut Vec<Object<'d>>,
+    visit: &mut impl FnMut(Item<'d>),
 ) {
     let text = |key| node.field(key).and_then(Node::as_str);
     // The items of a typed list from the API server do not say what they are.
-    let (list_version, list_kind) = of_list.unwrap_or_default();
-    let (api_version, kind) = (text("apiVersion").unwrap_or(list_version), text("kind").unwrap_or(list_kind));
+    let (api_version, kind) = (text("apiVersion").unwrap_or(of_list.0), text("kind").unwrap_or(of_list.1));
     if let Some(item_kind) = kind.strip_suffix("List")
         && let Some(items) = node.field("items")
         && depth < MOST_LISTS
     {
         for (index, item) in items.items().iter().enumerate() {
-            let of_list = (api_version, item_kind);
-            collect(document, format!("{pointer}/items/{index}"), item, Some(of_list), depth + 1, found);
+            let pointer = format!("{pointer}/items/{index}");
+            descend(document, pointer, item, (api_version, item_kind), depth + 1, visit);
         }
-    } else if let Some(body) = body(api_version, kind) {
-        let (api_version, kind) = (api_version.to_owned(), kind.to_owned());
-        found.push(Object { document, pointer, node, api_version, kind, body });
+    } else {
+        visit(Item { document, pointer, node, api_version, kind });
     }
+}
+
+fn group(api_version: &str) -> &str {
+    api_version.split_once('/').map_or("", |(group, _)| group)
 }
 
 fn body(api_version: &str, kind: &str) -> Option<Body> {
     const TEMPLATE: &[&str] = &["spec", "template"];
-    let group = api_version.split_once('/').map_or("", |(group, _)| group);
-    let (path, owner) = match (group, kind) {
+    let (path, owner) = match (group(api_version), kind) {
         ("", "Pod") => return Some(Body::Pod),
         ("admission.k8s.io", "AdmissionReview") => return Some(Body::AdmissionReview),
         ("apps" | "extensions", "Deployment" | "ReplicaSet") => (TEMPLATE, Some(("apps/v1", "ReplicaSet"))),
@@ -126,18 +177,6 @@ impl Object<'_> {
             Body::Pod | Body::AdmissionReview => &[],
         }
     }
-}
-
-/// The opt-in label of the namespaces among the documents: name and value.
-pub(super) fn namespace_modes(documents: &[Node]) -> Vec<(String, String)> {
-    let label = |node: &Node| {
-        let metadata = node.field("metadata")?;
-        let mode = metadata.field("labels")?.field("mirrorgate.dev/mode")?.as_str()?;
-        Some((metadata.field("name")?.as_str()?.to_owned(), mode.to_owned()))
-    };
-    let is_namespace = |node: &&Node| node.field("kind").and_then(Node::as_str) == Some("Namespace");
-    let in_lists = documents.iter().filter_map(|node| node.field("items")).flat_map(Node::items);
-    documents.iter().chain(in_lists).filter(is_namespace).filter_map(label).collect()
 }
 
 /// The node under a JSON pointer.

@@ -7,7 +7,9 @@ mod edit;
 mod input;
 mod judge;
 mod manifest;
+mod masked;
 mod output;
+mod secrets;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -15,17 +17,22 @@ use std::process::ExitCode;
 use clap::ValueEnum;
 
 use crate::policy::Policy;
-use crate::review::{Mode, PullSecrets};
+use crate::review::Mode;
 use crate::yaml::{Limits, Node, parse_documents, position};
 
 use super::{Common, policy_file, print_result};
 use judge::Verdict;
 use manifest::Object;
+use secrets::Secrets;
 
 /// Show what the webhook would do to manifests
 ///
 /// Reads Pods, Deployments, StatefulSets, DaemonSets, ReplicaSets, ReplicationControllers, Jobs, CronJobs, PodTemplates,
 /// Lists of them, and AdmissionReviews, which are answered as the server would. Other kinds pass through untouched.
+///
+/// Secrets among the manifests are all that the cluster has: what of them the webhook would know decides whether a pull
+/// secret covers a registry or is missing. Without any, nobody looked: the pull secrets of the policy are added, and no
+/// pod gets a warning for them. Nothing that a Secret holds is shown but the registries it is for.
 ///
 /// In a cluster the webhook changes pods, never the templates that they are made from. Here the images in a template
 /// stand for those of its pods, and are shown as the pods would have them; the annotation with the original images is
@@ -96,6 +103,8 @@ impl Args {
         let sources = input::read(&filenames)?;
         let documents: Vec<_> = sources.iter().map(read_documents).collect();
         let modes: Vec<_> = documents.iter().flatten().flat_map(|d| manifest::namespace_modes(d)).collect();
+        let texts = documents.iter().flatten().map(Vec::as_slice);
+        let secrets = Secrets::read(&policy, texts, &namespace);
         let mode_of = |namespace: &str| match mode {
             Some(ModeArg::Enforce) => Mode::Enforce,
             Some(ModeArg::Audit) => Mode::Audit,
@@ -108,7 +117,7 @@ impl Args {
             .map(|(source, documents)| {
                 let findings = documents.as_ref().map_err(Clone::clone).map(|documents| {
                     let objects = manifest::objects(documents).into_iter();
-                    objects.map(|object| Finding::new(&policy, object, &namespace, mode_of)).collect()
+                    objects.map(|object| Finding::new(&policy, &secrets, object, &namespace, mode_of)).collect()
                 });
                 Reviewed {
                     name: &source.name,
@@ -173,10 +182,16 @@ fn read_documents(source: &input::Source) -> Result<Vec<Node>, String> {
 }
 
 impl<'d> Finding<'d> {
-    fn new(policy: &Policy, object: Object<'d>, default_namespace: &str, mode_of: impl Fn(&str) -> Mode) -> Self {
+    fn new(
+        policy: &Policy,
+        secrets: &Secrets,
+        object: Object<'d>,
+        default_namespace: &str,
+        mode_of: impl Fn(&str) -> Mode,
+    ) -> Self {
         let namespace = object.namespace().unwrap_or(default_namespace).to_owned();
         let mode = mode_of(&namespace);
-        let verdict = judge::judge(policy, mode, &namespace, &PullSecrets::unknown(), &object);
+        let verdict = judge::judge(policy, mode, &namespace, secrets, &object);
         Self { object, namespace, mode, verdict }
     }
 }

@@ -1,5 +1,6 @@
 //! The forms of the result: for a person, for a program, as manifests, as patches.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use anyhow::Context as _;
@@ -8,16 +9,19 @@ use serde_json::Value as Json;
 use similar::TextDiff;
 
 use crate::image::Escaped;
-use crate::review::Mode;
+use crate::review::{Mode, SecretState};
+use crate::yaml::{Limits, parse_documents};
 
 use super::edit::{EditError, edit};
-use super::judge::{FieldCause, Image, Verdict};
+use super::judge::{FieldCause, Image, PullSecretUse, Verdict};
+use super::masked::masked;
 use super::{Finding, Reviewed};
 
 /// The most characters of a name in a line.
 const MOST_NAME_CHARS: usize = 120;
 
-/// A diff of each source, then what is denied and warned of, then, if asked for, one line that sums up.
+/// A diff of each source, then what is denied and warned of, then, if asked for, the pull secrets and one line that sums
+/// up.
 pub(super) fn text(reviewed: &[Reviewed<'_>], color: bool, sum_up: bool) -> String {
     let paint = Paint { color };
     let mut out = String::new();
@@ -34,7 +38,8 @@ pub(super) fn text(reviewed: &[Reviewed<'_>], color: bool, sum_up: bool) -> Stri
             said += &serde_json::to_string_pretty(answer).unwrap_or_default();
             said += "\n";
         }
-        if verdict.allowed && verdict.warnings.is_empty() {
+        let secrets: Vec<_> = if sum_up { pull_secrets(verdict).collect() } else { Vec::new() };
+        if verdict.allowed && verdict.warnings.is_empty() && secrets.is_empty() {
             continue;
         }
         let _ = writeln!(said, "{}:", finding.title(source.name));
@@ -45,6 +50,9 @@ pub(super) fn text(reviewed: &[Reviewed<'_>], color: bool, sum_up: bool) -> Stri
         for warning in &verdict.warnings {
             let _ = writeln!(said, "  {}: {warning}", paint.yellow("warning"));
         }
+        for line in secrets {
+            let _ = writeln!(said, "  {line}");
+        }
     }
     let summary = if sum_up { summary(reviewed) } else { String::new() };
     for part in [said, summary] {
@@ -54,6 +62,22 @@ pub(super) fn text(reviewed: &[Reviewed<'_>], color: bool, sum_up: bool) -> Stri
         out += &part;
     }
     out
+}
+
+/// A line for each pull secret.
+fn pull_secrets(verdict: &Verdict) -> impl Iterator<Item = String> {
+    verdict.pull_secrets.iter().map(|PullSecretUse { name, registry, state, images }| {
+        let line = format!("pull secret {name} for {}: {}", Escaped::cut(registry, MOST_NAME_CHARS), state.as_str());
+        let of_all = verdict.pull_secrets.iter().filter(|other| (&other.name, &other.registry) == (name, registry));
+        let images_of_all: usize = of_all.map(|other| other.images.len()).sum();
+        if *state == SecretState::Unknown {
+            format!("{line}, as no Secret is among the manifests")
+        } else if images_of_all > images.len() {
+            format!("{line} {} of {}", images.len(), count(images_of_all, "image"))
+        } else {
+            line
+        }
+    })
 }
 
 /// One entry for each object.
@@ -130,7 +154,7 @@ struct Entry<'r> {
     warnings: &'r [String],
     causes: &'r [FieldCause],
     images: &'r [Image],
-    pull_secrets: [(); 0],
+    pull_secrets: &'r [PullSecretUse],
     #[serde(skip_serializing_if = "Option::is_none")]
     answer: Option<&'r Json>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -151,8 +175,9 @@ impl<'r> Entry<'r> {
         };
         match &finding.verdict {
             Err(error) => Self { error: Some(error), ..entry },
-            Ok(Verdict { allowed, patch, warnings, causes, images, answer }) => {
-                Self { allowed: *allowed, patch, warnings, causes, images, answer: answer.as_ref(), ..entry }
+            Ok(Verdict { allowed, patch, warnings, causes, images, pull_secrets, added: _, answer }) => {
+                let (allowed, answer) = (*allowed, answer.as_ref());
+                Self { allowed, patch, warnings, causes, images, pull_secrets, answer, ..entry }
             }
         }
     }
@@ -194,7 +219,14 @@ fn edited(source: &Reviewed<'_>, with_answers: bool) -> Result<Option<String>, E
 }
 
 fn diff(out: &mut String, source: &Reviewed<'_>, edited: &str, paint: Paint) {
-    let diff = TextDiff::from_lines(source.text, edited);
+    let old = masked(source.text, source.documents);
+    let documents = match old {
+        Cow::Borrowed(_) => Vec::new(),
+        // It was read when it was edited.
+        Cow::Owned(_) => parse_documents(edited, Limits::MANIFEST).unwrap_or_default(),
+    };
+    let new = masked(edited, &documents);
+    let diff = TextDiff::from_lines(&*old, &*new);
     let (before, after) = (format!("{} (as it is)", source.name), format!("{} (as admitted)", source.name));
     let unified = diff.unified_diff().header(&before, &after).to_string();
     for (number, line) in unified.split_inclusive('\n').enumerate() {
@@ -210,28 +242,38 @@ fn diff(out: &mut String, source: &Reviewed<'_>, edited: &str, paint: Paint) {
     }
 }
 
-/// Where the text cannot be edited, the images say what would change.
+/// Where the text cannot be edited, the images and the names of the pull secrets say what would change.
 fn without_diff(out: &mut String, source: &Reviewed<'_>, error: &EditError) {
     let _ = writeln!(out, "{} (no diff: {error})", source.name);
     for finding in source.findings.iter().flatten() {
-        let images = finding.verdict.iter().flat_map(|verdict| &verdict.images).filter(|image| image.changes());
-        for Image { field, input, rewritten, .. } in images {
+        let Ok(verdict) = &finding.verdict else { continue };
+        for Image { field, input, rewritten, .. } in verdict.images.iter().filter(|image| image.changes()) {
             let _ = writeln!(out, "  {field}: {input} -> {}", rewritten.as_deref().unwrap_or_default());
+        }
+        for name in &verdict.added {
+            let _ = writeln!(out, "  {}spec.imagePullSecrets: + {name}", finding.object.field_prefix());
         }
     }
 }
 
 fn summary(reviewed: &[Reviewed<'_>]) -> String {
-    let (mut objects, mut denied, mut images, mut rewritten, mut would) = (0, 0, 0, 0, 0);
+    let (mut objects, mut denied, mut images) = (0, 0, 0);
+    let (mut rewritten, mut added, mut would_rewrite, mut would_add) = (0, 0, 0, 0);
     for (_, finding, verdict) in verdicts(reviewed) {
         objects += 1;
         images += verdict.images.len();
         denied += usize::from(!verdict.allowed);
         let changing = verdict.images.iter().filter(|image| image.changes()).count();
         match finding.mode {
-            Mode::Enforce if verdict.allowed => rewritten += changing,
+            Mode::Enforce if verdict.allowed => {
+                rewritten += changing;
+                added += verdict.added.len();
+            }
             Mode::Enforce => {}
-            Mode::Audit => would += changing,
+            Mode::Audit => {
+                would_rewrite += changing;
+                would_add += verdict.added.len();
+            }
         }
     }
     if objects == 0 {
@@ -241,8 +283,14 @@ fn summary(reviewed: &[Reviewed<'_>]) -> String {
     if rewritten > 0 {
         parts.push(format!("{rewritten} of {} rewritten", count(images, "image")));
     }
-    if would > 0 {
-        parts.push(format!("{would} of {} would be rewritten (audit)", count(images, "image")));
+    if added > 0 {
+        parts.push(format!("{} added", count(added, "pull secret")));
+    }
+    if would_rewrite > 0 {
+        parts.push(format!("{would_rewrite} of {} would be rewritten (audit)", count(images, "image")));
+    }
+    if would_add > 0 {
+        parts.push(format!("{} would be added (audit)", count(would_add, "pull secret")));
     }
     if denied > 0 {
         parts.push(format!("{denied} of {} denied", count(objects, "object")));
