@@ -1,5 +1,7 @@
-//! `mirrorgate explain`: how one image is read, which rule it meets and why, and what it becomes.
+//! `mirrorgate explain`: how one image is read, which rule it meets and why, what it becomes, and which pull secrets go
+//! with it.
 
+use std::borrow::Cow;
 use std::io::{BufRead, stdin};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -8,12 +10,12 @@ use anstream::println;
 use serde::Serialize;
 
 use crate::image::{Escaped, ParseError, Reference};
-use crate::policy::{Policy, Route};
-use crate::review::{Kept, Outcome, plan_image};
+use crate::policy::{Policy, PullSecretSource, Route};
+use crate::review::{Kept, Outcome, plan_image, pull_secret_names};
 
 use super::{Output, OutputArgs, policy_file, print_result};
 
-/// Tell how an image is read, which rule of the policy it meets, and what it becomes
+/// Tell how an image is read, which rule of the policy it meets, what it becomes, and which pull secrets go with it
 ///
 /// Exit code 1 when an image cannot be read, or its mirror cannot serve it.
 #[derive(Debug, clap::Args)]
@@ -24,13 +26,16 @@ pub(super) struct Args {
     /// The policy document; without it only the reading of the image is shown
     #[arg(long, value_name = "FILE")]
     policy: Option<PathBuf>,
+    /// The namespace of the pod, whose pull secrets are meant
+    #[arg(short, long, default_value = "default", value_name = "NAME")]
+    namespace: String,
     #[command(flatten)]
     output: OutputArgs,
 }
 
 impl Args {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
-        let Self { images, policy, output: OutputArgs { output } } = self;
+        let Self { images, policy, namespace, output: OutputArgs { output } } = self;
         let policy = match policy {
             None => None,
             Some(path) => match policy_file::load(&path)? {
@@ -39,7 +44,8 @@ impl Args {
             },
         };
         let images = if images == ["-"] { lines_of_stdin()? } else { images };
-        let explained: Vec<Explained<'_>> = images.iter().map(|image| Explained::new(image, policy.as_ref())).collect();
+        let under = policy.as_ref().map(|policy| (policy, &*namespace));
+        let explained: Vec<Explained<'_>> = images.iter().map(|image| Explained::new(image, under)).collect();
         match output {
             Output::Json => {
                 let mut json = serde_json::to_vec_pretty(&explained)?;
@@ -86,6 +92,11 @@ struct Explained<'a> {
     /// For the text form.
     #[serde(skip)]
     because: Option<String>,
+    /// For the text form: of pull secrets, what has no name.
+    #[serde(skip)]
+    nameless: Vec<String>,
+    #[serde(skip)]
+    namespace: &'a str,
 }
 
 #[derive(Serialize)]
@@ -103,6 +114,7 @@ struct Met<'a> {
     mirror: Option<&'a str>,
     host_pattern: Option<String>,
     rewritten: Option<String>,
+    pull_secrets: Vec<Cow<'a, str>>,
 }
 
 #[derive(Serialize)]
@@ -118,21 +130,32 @@ impl From<&ParseError> for ErrorParts {
 }
 
 impl<'a> Explained<'a> {
-    fn new(input: &'a str, policy: Option<&'a Policy>) -> Self {
+    /// `under` is the policy and the namespace.
+    fn new(input: &'a str, under: Option<(&'a Policy, &'a str)>) -> Self {
         let (reference, unreadable) = match Reference::parse(input) {
             Ok(reference) => (Some(Parts::from(reference)), None),
             Err(error) => (None, Some(ErrorParts::from(&error))),
         };
-        let mut explained = Self { input, reference, policy: None, error: unreadable, because: None };
+        let (policy, namespace) = under.unzip();
+        let mut explained = Self {
+            input,
+            reference,
+            policy: None,
+            error: unreadable,
+            because: None,
+            nameless: Vec::new(),
+            namespace: namespace.unwrap_or_default(),
+        };
         let Some(policy) = policy else { return explained };
-        let unchanged = |mirror, host_pattern| Met { mirror, host_pattern, rewritten: Some(input.to_owned()) };
         match plan_image(policy, input) {
             Outcome::Rewritten { to, mirror, pattern } => {
                 explained.because = Some(format!("mirror {} lists {pattern}", mirror.name()));
+                let pull_secrets = explained.pull_secrets(policy, &to);
                 explained.policy = Some(Met {
                     mirror: Some(mirror.name()),
                     host_pattern: Some(pattern.to_string()),
                     rewritten: Some(to),
+                    pull_secrets,
                 });
             }
             Outcome::Kept(kept) => {
@@ -143,21 +166,50 @@ impl<'a> Explained<'a> {
                     _ => None,
                 };
                 explained.because = Some(kept.to_string());
-                explained.policy = Some(unchanged(None, pattern));
+                let pull_secrets = match kept {
+                    Kept::IgnoredText | Kept::Routed(Route::IgnoredImage { .. }) => Vec::new(),
+                    _ => explained.pull_secrets(policy, input),
+                };
+                explained.policy =
+                    Some(Met { mirror: None, host_pattern: pattern, rewritten: Some(input.to_owned()), pull_secrets });
                 // Left alone entirely: that no runtime could read it is not our business.
                 explained.error = None;
             }
             Outcome::Unreadable(_) => {}
             Outcome::Unmirrorable { error, mirror } => {
-                explained.policy = Some(Met { mirror: Some(mirror.name()), host_pattern: None, rewritten: None });
+                explained.policy = Some(Met {
+                    mirror: Some(mirror.name()),
+                    host_pattern: None,
+                    rewritten: None,
+                    pull_secrets: Vec::new(),
+                });
                 explained.error = Some(ErrorParts { kind: "invalid-result", message: error.to_string() });
             }
         }
         explained
     }
 
+    /// The names of those for the registry that `image` is pulled from.
+    fn pull_secrets(&mut self, policy: &'a Policy, image: &str) -> Vec<Cow<'a, str>> {
+        let Ok(reference) = Reference::parse(image) else { return Vec::new() };
+        let (registry, namespace) = (reference.registry(), self.namespace);
+        let mut names = Vec::new();
+        for name in pull_secret_names(policy, namespace, &reference) {
+            match name {
+                Ok(name) => names.push(name),
+                Err(invalid) => self.nameless.push(format!("nothing: {invalid}")),
+            }
+        }
+        let mut rules = policy.pull_secrets(registry.as_str(), namespace);
+        if rules.any(|rule| rule.source() == PullSecretSource::Discovered) {
+            let namespace = Escaped::new(namespace);
+            self.nameless.push(format!("every secret in {namespace} that covers it, by `discover: true`"));
+        }
+        names
+    }
+
     fn print(&self) {
-        let Self { input, reference, policy, error, because } = self;
+        let Self { input, reference, policy, error, because, nameless, namespace } = self;
         println!("{}", Escaped::new(input));
         if let Some(Parts { canonical, .. }) = reference {
             println!("  is         {canonical}");
@@ -171,6 +223,12 @@ impl<'a> Explained<'a> {
         }
         if let Some(because) = because {
             println!("  because    {because}");
+        }
+        for name in policy.iter().flat_map(|policy| &policy.pull_secrets) {
+            println!("  pull with  {name} (as a secret in {})", Escaped::new(namespace));
+        }
+        for what in nameless {
+            println!("  pull with  {what}");
         }
         if let Some(ErrorParts { kind, message }) = error {
             println!("  error      {message} ({kind})");

@@ -3,6 +3,7 @@
 
 mod architecture;
 mod check_command;
+mod explain_command;
 mod json;
 mod keyring;
 mod policy;
