@@ -32,11 +32,11 @@ use secrets::Secrets;
 ///
 /// Secrets among the manifests are all that the cluster has: what of them the webhook would know decides whether a pull
 /// secret covers a registry or is missing. Without any, nobody looked: the pull secrets of the policy are added, and no
-/// pod gets a warning for them. Nothing that a Secret holds is shown but the registries it is for.
+/// pod gets a warning for them. Messages and diffs tell nothing of a Secret but the registries that it is for.
 ///
-/// In a cluster the webhook changes pods, never the templates that they are made from. Here the images in a template
-/// stand for those of its pods, and are shown as the pods would have them; the annotation with the original images is
-/// shown for pods only.
+/// In a cluster the webhook changes pods, never the templates that they are made from. Here the images and pull secrets in
+/// a template stand for those of its pods, and are shown as the pods would have them; the annotation with the original
+/// images is shown for pods only.
 ///
 /// Exit code 1 for a denial, or an input that is no manifest; 2 where a file is missing.
 #[derive(Debug, clap::Args)]
