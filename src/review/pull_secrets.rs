@@ -179,7 +179,7 @@ impl fmt::Display for SecretFinding<'_> {
             }
             Fault::DoesNotCover { name, image, keys } => write!(
                 f,
-                "no pull secret for {registry}: {name} in {namespace} does not cover {}, it has {keys}; {} --dry-run=client -o yaml | kubectl apply -f -",
+                "no pull secret for {registry}: {name} in {namespace} does not cover {}, it has {keys}; to replace all of it: {} --dry-run=client -o yaml | kubectl apply -f -",
                 Escaped::cut(image, MOST_NAME_CHARS),
                 create(name)
             ),
@@ -235,12 +235,14 @@ pub(super) fn pull_secrets<'p>(
     if !policy.has_pull_secrets() {
         return PullSecretPlan::default();
     }
+    let listed: BTreeSet<&str> = pod.pull_secret_names().collect();
     let mut planner = Planner {
         policy,
         namespace,
         secrets,
         is_creation: matches!(change, Change::Create),
-        listed: pod.pull_secret_names().collect(),
+        spoiling: listed.iter().filter_map(|own| Some((*own, spoils(secrets.get(own))?))).collect(),
+        listed,
         registries: HashMap::new(),
         uses: Vec::new(),
         use_places: HashMap::new(),
@@ -289,7 +291,9 @@ struct Planner<'p, 's> {
     secrets: &'s PullSecrets,
     is_creation: bool,
     /// What the pod has already, from its author or its service account.
-    listed: HashSet<&'s str>,
+    listed: BTreeSet<&'s str>,
+    /// Of these, what the kubelet cannot read.
+    spoiling: Vec<(&'s str, Malformed)>,
     /// The registries that images are pulled from, each asked for once.
     registries: HashMap<String, Rc<RegistrySecrets<'p, 's>>>,
     uses: Vec<SecretUse<'p>>,
@@ -411,17 +415,21 @@ impl<'p, 's> Planner<'p, 's> {
                 }
             }
         }
+        // The kubelet reads all of a pod's secrets or none: one that it cannot read takes the good ones along.
+        for (number, (own, malformed)) in self.spoiling.clone().into_iter().enumerate() {
+            let fault = Fault::Malformed { name: Cow::Owned(own.to_owned()), malformed };
+            self.found(image, of_registry, of_registry.candidates.len() + number, fault);
+        }
         for (number, Candidate { rule, secret }) in of_registry.candidates.iter().enumerate() {
-            // The kubelet reads all of a pod's secrets or none: one that it cannot read takes the good ones along.
-            let spoils = matches!(secret, Wanted::Named(_, Known::Secret(PullSecret::Malformed(malformed)))
-                if malformed.stops_every_pull());
-            let is_spoiled = matches!(secret, Wanted::Named(secret, _) if spoils && self.listed.contains(&**secret));
-            if is_served && !is_spoiled {
-                continue;
+            if is_served {
+                break;
             }
             let fault = match secret {
                 Wanted::Named(secret, known) => {
-                    if self.policy.on_missing_pull_secret() == OnMissingPullSecret::Warn && !spoils {
+                    if spoils(*known).is_some() && self.listed.contains(&**secret) {
+                        continue;
+                    }
+                    if spoils(*known).is_none() && self.policy.on_missing_pull_secret() == OnMissingPullSecret::Warn {
                         self.add(*rule, secret.clone());
                     }
                     fault(secret.clone(), *known, name)
@@ -433,7 +441,7 @@ impl<'p, 's> Planner<'p, 's> {
                 Wanted::Discovered(Some(_)) => Fault::NoneDiscovered,
             };
             // Where one could not be looked up, it may be the one that serves: of the others nothing is certain.
-            if is_spoiled || !is_unknown || matches!(fault, Fault::Unknown { .. }) {
+            if !is_unknown || matches!(fault, Fault::Unknown { .. }) {
                 self.found(image, of_registry, number, fault);
             }
         }
@@ -510,6 +518,14 @@ impl<'p, 's> Planner<'p, 's> {
 
 fn covers(secret: &PullSecret, name: &str) -> bool {
     matches!(secret, PullSecret::DockerConfig(coverage) if coverage.covers(name))
+}
+
+/// A secret with which the kubelet pulls nothing at all.
+fn spoils(known: Known<'_>) -> Option<Malformed> {
+    match known {
+        Known::Secret(PullSecret::Malformed(malformed)) if malformed.stops_every_pull() => Some(*malformed),
+        _ => None,
+    }
 }
 
 fn state(known: Known<'_>, name: &str) -> SecretState {

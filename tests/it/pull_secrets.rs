@@ -212,6 +212,7 @@ fn s6_a_secret_that_does_not_serve_is_told_of_with_the_command_that_mends_it() {
                 "does not cover harbor.corp:5000/proxy/library/nginx",
                 "harbor.corp, g.io, f.io",
                 "2 more",
+                "to replace all of it: kubectl",
                 "kubectl apply -f -",
             ],
         ),
@@ -342,6 +343,12 @@ fn s6_a_listed_secret_that_the_kubelet_cannot_read_is_told_of_beside_good_ones()
     let (response, list) = create(&policy(""), &secrets, &pod);
     assert_eq!(list, ["harbor-pull", "harbor-extra"]);
     assert!(warnings(&response)[0].contains("pulls nothing for a pod that lists it"), "{response}");
+    assert_eq!(warnings(&response).len(), 1, "{response}");
+    // Also one that the policy does not name, where it is known.
+    let secrets = self::secrets(&[("own", raw("{")), ("harbor-pull", config(&["harbor.corp:5000"]))]);
+    pod["spec"]["imagePullSecrets"] = json!([{"name": "own"}]);
+    let (response, _) = create(&policy(""), &secrets, &pod);
+    assert!(warnings(&response)[0].contains("own in team-a is malformed"), "{response}");
 }
 
 #[test]
