@@ -179,7 +179,7 @@ impl fmt::Display for SecretFinding<'_> {
             }
             Fault::DoesNotCover { name, image, keys } => write!(
                 f,
-                "no pull secret for {registry}: {name} in {namespace} does not cover {}, it has {keys}; to replace all of it: {} --dry-run=client -o yaml | kubectl apply -f -",
+                "no pull secret for {registry}: {name} in {namespace} does not cover {}, it has {keys} (what follows replaces that); {} --dry-run=client -o yaml | kubectl apply -f -",
                 Escaped::cut(image, MOST_NAME_CHARS),
                 create(name)
             ),

@@ -212,7 +212,7 @@ fn s6_a_secret_that_does_not_serve_is_told_of_with_the_command_that_mends_it() {
                 "does not cover harbor.corp:5000/proxy/library/nginx",
                 "harbor.corp, g.io, f.io",
                 "2 more",
-                "to replace all of it: kubectl",
+                "what follows replaces that); kubectl",
                 "kubectl apply -f -",
             ],
         ),
