@@ -25,7 +25,10 @@ pub async fn review(app: &App, mode: Mode, body: &[u8], budget: Duration) -> Res
         app.metrics().admission(mode.as_str(), "OTHER", "error", started.elapsed().as_secs_f64());
         return Err(Refusal::not_ready("no policy is loaded yet; /readyz says why"));
     };
-    let answered = match Request::parse(body) {
+    // `managedFields` is handed on by the API server as its author wrote it, raw bytes and all. A body that is refused for
+    // them would be a way past the gate under `failurePolicy: Ignore`; Go reads U+FFFD there, too.
+    let text = String::from_utf8_lossy(body);
+    let answered = match Request::parse(&text) {
         Ok(request) => {
             let mut secrets = app.pull_secrets(&request.namespace);
             let mut decided = request.decide(mode, &loaded.policy, &secrets);
@@ -85,9 +88,8 @@ fn result(decision: &Decision, plan: &Plan<'_, '_>) -> &'static str {
 /// The one line for a review. What an author or a client wrote is escaped: the text form of the log is for terminals.
 fn log(mode: Mode, request: &Request<'_>, plan: &Plan<'_, '_>, decision: &Decision, started: Instant) {
     let name = |text| Escaped::cut(text, MOST_NAME_CHARS);
-    // A pod that is created under a generateName has no name yet; one of a DELETE is the old one alone.
-    let nameless = request.pod.name().is_empty() && request.pod.generate_name().is_empty();
-    let pod = if nameless { &request.old_pod } else { &request.pod };
+    // A pod that is created under a generateName has no name yet.
+    let pod = &request.pod;
     let denied = decision.message();
     info!(
         uid = %name(&request.uid),

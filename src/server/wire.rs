@@ -20,7 +20,7 @@ const MOST_DETAIL_CHARS: usize = 300;
 /// Why a body is no review that can be answered; the `message` of a 400.
 #[derive(Debug, thiserror::Error)]
 pub enum BadReview {
-    /// Not UTF-8, not JSON, or of another shape.
+    /// Not JSON, or of another shape.
     #[error("the body is not an AdmissionReview of {API_VERSION}: {0}")]
     Shape(String),
     /// JSON, of another kind or version.
@@ -220,9 +220,8 @@ impl<'a> Request<'a> {
     ///
     /// # Errors
     /// What is no review that can be answered, among it a pod of the wrong shape, which no API server sends.
-    pub fn parse(body: &'a [u8]) -> Result<Self, BadReview> {
-        let text = std::str::from_utf8(body).map_err(|error| BadReview::Shape(error.to_string()))?;
-        let mut json = Reader::new(text);
+    pub fn parse(body: &'a str) -> Result<Self, BadReview> {
+        let mut json = Reader::new(body);
         let review = RawReview::read(&mut json).map_err(shape)?;
         json.end().map_err(shape)?;
         Self::new(review)

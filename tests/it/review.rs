@@ -1,9 +1,16 @@
 //! From the body of a review to the body of its answer: rules M8 to M12, U1 to U6, A1 to A8, on the library.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use base64::Engine as _;
-use mirrorgate::policy::Policy;
+use futures::FutureExt as _;
+use mirrorgate::app::App;
+use mirrorgate::policy::{LoadedPolicy, Policy};
 use mirrorgate::review::{Mode, PullSecrets};
+use mirrorgate::server::handler;
 use mirrorgate::server::wire::{self, BadReview, Request};
+use mirrorgate::telemetry::Metrics;
 use serde_json::{Value, json};
 
 const POLICY: &str = r#"
@@ -60,7 +67,7 @@ pub(crate) fn body(review: &Value) -> Vec<u8> {
 fn answer(mode: Mode, review: &Value) -> Value {
     let policy = policy();
     let answered = |body: &[u8]| {
-        let request = Request::parse(body).unwrap();
+        let request = Request::parse(std::str::from_utf8(body).unwrap()).unwrap();
         let (_, decision) = request.decide(mode, &policy, &PullSecrets::unknown());
         wire::answer(&request.uid, &decision)
     };
@@ -444,7 +451,7 @@ fn a2_what_is_no_review_says_what_is_wrong() {
     };
     for (body, expected) in [
         (b"not json".to_vec(), "not an AdmissionReview"),
-        (b"\xff\xfe".to_vec(), "utf-8"),
+        (b"\xff\xfe".to_vec(), "not an AdmissionReview"),
         (b"[]".to_vec(), "not an AdmissionReview"),
         (b"{}".to_vec(), r#"apiVersion "", kind """#),
         (with("/apiVersion", json!("admission.k8s.io/v1beta1")), "v1beta1"),
@@ -456,9 +463,32 @@ fn a2_what_is_no_review_says_what_is_wrong() {
         (with("/request/object", json!({"spec": {"containers": [{"image": 7}]}})), "request.object is not a pod"),
         (with("/request/oldObject", json!({"spec": []})), "request.oldObject is not a pod"),
     ] {
-        let error: BadReview = Request::parse(&body).unwrap_err();
+        let error: BadReview = Request::parse(&String::from_utf8_lossy(&body)).unwrap_err();
         assert!(error.to_string().contains(expected), "{error} has no {expected}");
     }
+}
+
+/// `managedFields` is handed on as its author wrote it: were it refused, that would be a way past the gate.
+#[test]
+fn a2_bytes_that_are_no_utf8_are_read_as_go_reads_them() {
+    let loaded = Arc::new(LoadedPolicy::new(policy(), POLICY, 1));
+    let (_sender, in_force) = tokio::sync::watch::channel(Some(loaded));
+    let app = App::new(Arc::new(Metrics::new()), in_force, Arc::default(), None);
+    let answered = |image: &str| {
+        let mut pod = pod(json!({"containers": [{"name": "web", "image": image}]}));
+        pod["metadata"]["managedFields"] = json!([{"manager": "RAW", "fieldsV1": {"f:RAW": {}}}]);
+        let mut body = body(&review("CREATE", "", &pod, &Value::Null));
+        while let Some(at) = body.windows(3).position(|bytes| bytes == b"RAW") {
+            body.splice(at..at + 3, [0xff]);
+        }
+        assert!(std::str::from_utf8(&body).is_err());
+        let answer = handler::review(&app, Mode::Enforce, &body, Duration::from_secs(10)).now_or_never().unwrap();
+        let answer: Value = serde_json::from_str(&answer.unwrap()).unwrap();
+        (answer["response"]["allowed"] == true, answer["response"].get("patch").is_some())
+    };
+    assert_eq!(answered("nginx:1.27"), (true, true));
+    assert_eq!(answered("harbor.corp:5000/a"), (true, false));
+    assert_eq!(answered("ngiRAWnx"), (false, false), "A3");
 }
 
 #[test]
@@ -475,7 +505,7 @@ fn a2_the_order_of_the_keys_decides_nothing() {
     ] {
         let body =
             format!(r#"{{"request":{{{request}}},"kind":"AdmissionReview","apiVersion":"admission.k8s.io/v1"}}"#);
-        let request = Request::parse(body.as_bytes()).unwrap_or_else(|error| panic!("{body}: {error}"));
+        let request = Request::parse(&body).unwrap_or_else(|error| panic!("{body}: {error}"));
         let policy = policy();
         let (_, decision) = request.decide(Mode::Enforce, &policy, &PullSecrets::unknown());
         assert_eq!((decision.allowed, !decision.patch.is_empty()), (true, changed), "{body}");

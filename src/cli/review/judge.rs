@@ -133,7 +133,7 @@ fn answer(
     object: &Object<'_>,
 ) -> Result<Verdict, String> {
     let body = object.node.to_json().to_string();
-    let request = wire::Request::parse(body.as_bytes()).map_err(|error| error.to_string())?;
+    let request = wire::Request::parse(&body).map_err(|error| error.to_string())?;
     let (mut plan, mut decision) = request.decide(mode, policy, &secrets.namespace(namespace));
     if let Some(doubt) = plan.pull_secrets.in_doubt() {
         (plan, decision) = request.decide(mode, policy, &secrets.look_again(namespace, &doubt));
