@@ -1,8 +1,8 @@
 //! JSON (RFC 8259) for the request path: read by whoever knows what he looks for, and written in one go.
 //!
-//! A review is some kilobytes of which a decision needs a few hundred bytes. [`Reader`] hands those out borrowed, and
-//! checks and skips the rest at some bytes a nanosecond, several times as fast as a general reader does; [`Writer`] puts
-//! texts that need no escapes down as they are. Off that path, JSON is serde_json's.
+//! A review is some kilobytes of which a decision needs a few hundred bytes. [`Reader`] hands those out borrowed, and passes
+//! by the rest by its quotes and brackets alone, more than twice as fast as serde_json reads it; [`Writer`] puts texts that
+//! need no escapes down as they are. Off that path, JSON is serde_json's.
 
 mod reader;
 mod scan;

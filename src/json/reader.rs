@@ -15,7 +15,7 @@ const MOST_KEY_CHARS: usize = 80;
 /// Keys, and the values that are read, are checked against the grammar. An object or list that is passed by is followed
 /// to its end by its strings and brackets alone: what is in it is not looked at, as nothing depends on it.
 ///
-/// Where a key stands twice in an object, the reader is asked twice: the last one counts, as it does in the API server.
+/// Where a key stands twice in an object, the reader is asked twice and the last one counts; the API server writes none twice.
 #[derive(Clone, Debug)]
 pub struct Reader<'a> {
     text: &'a str,
@@ -172,7 +172,7 @@ impl<'a> Reader<'a> {
     /// Passes by a value, and returns its text.
     ///
     /// # Errors
-    /// What is no JSON.
+    /// What is no JSON, as far as it is looked at.
     pub fn raw(&mut self) -> Result<&'a str, Fault> {
         self.blanks();
         let start = self.at;

@@ -228,6 +228,11 @@ impl Policy {
         self.pull_secrets.matching(registry, namespace)
     }
 
+    /// Whether a registry, in canonical form, is a mirror's endpoint.
+    pub fn is_endpoint(&self, registry: &str) -> bool {
+        self.endpoints.contains_key(registry)
+    }
+
     /// Whether there are rules for pull secrets at all.
     pub fn has_pull_secrets(&self) -> bool {
         !self.pull_secrets.is_empty()

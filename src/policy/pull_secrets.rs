@@ -20,6 +20,7 @@ const PLACEHOLDER: &str = "{namespace}";
 pub struct PullSecretRule {
     source: Source,
     place: usize,
+    names_registries: bool,
 }
 
 /// Which secrets a rule means.
@@ -41,6 +42,11 @@ impl PullSecretRule {
     /// Its place in policy order (S2), from 0.
     pub fn place(&self) -> usize {
         self.place
+    }
+
+    /// Whether the rule names registries, and is not for every one there is.
+    pub fn names_registries(&self) -> bool {
+        self.names_registries
     }
 
     /// Which secrets are meant.
@@ -141,6 +147,7 @@ impl PullSecretRules {
             ..Self::default()
         };
         for (place, Entry { source, registries, .. }) in entries.into_iter().enumerate() {
+            let names_registries = registries.iter().all(|pattern| pattern.as_str() != "*");
             for pattern in registries {
                 all.by_registry.entry(pattern).push(place);
             }
@@ -150,7 +157,7 @@ impl PullSecretRules {
                 }
                 Source::Named(_) | Source::Discovered => all.needs_all_docker_configs = true,
             }
-            all.rules.push(PullSecretRule { source, place });
+            all.rules.push(PullSecretRule { source, place, names_registries });
         }
         Ok(all)
     }

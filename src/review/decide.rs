@@ -91,7 +91,7 @@ impl Decision {
         let mut message = String::new();
         // Writing to a `String` does not fail.
         if let [_, _, ..] = self.causes[..] {
-            let _ = write!(message, "{} images cannot be admitted", self.causes.len() + self.further_causes);
+            let _ = write!(message, "{} faults stand against this pod", self.causes.len() + self.further_causes);
         }
         for Cause { field, message: text, .. } in &self.causes {
             let line_break = if message.is_empty() { "" } else { "\n" };
@@ -139,7 +139,7 @@ fn secret_causes(plan: &Plan<'_, '_>) -> impl Iterator<Item = Cause> {
     let certain = findings.iter().filter(|finding| *denies && finding.is_certain());
     certain.flat_map(|finding| {
         let images = finding.images.iter().filter_map(|&image| plan.images.get(image));
-        images.map(move |planned| cause(planned, CauseReason::PullSecretMissing, finding))
+        images.map(move |planned| cause(planned, CauseReason::PullSecretMissing, &finding.of_image(planned)))
     })
 }
 

@@ -4,7 +4,7 @@ use super::original_images::ORIGINAL_IMAGES;
 use super::pod::ImageField;
 use crate::json::Writer;
 
-/// What one `replace` takes at most times, in bytes: room for all of them is made at once.
+/// What one `replace` usually takes, in bytes: room for all of them is made at once.
 const BYTES_PER_REPLACE: usize = 192;
 
 /// A patch as JSON, in the order in which it is applied. Without operations it is no patch.
@@ -31,8 +31,9 @@ pub(super) struct PatchBuilder {
 }
 
 impl PatchBuilder {
-    pub(super) fn new(replaces: usize) -> Self {
-        Self { json: Writer::with_capacity(replaces * BYTES_PER_REPLACE), is_empty: true }
+    /// With room for so many images.
+    pub(super) fn new(images: usize) -> Self {
+        Self { json: Writer::with_capacity(images * BYTES_PER_REPLACE), is_empty: true }
     }
 
     /// Replaces the image that is at `field`. A reference needs no escapes: its grammar has none of what does.

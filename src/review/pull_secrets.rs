@@ -21,6 +21,12 @@ use super::secrets::{Known, PullSecrets};
 /// The most characters of a registry, repository or key in a message.
 const MOST_NAME_CHARS: usize = 80;
 
+/// The most characters of a registry in a command, and of a foreign secret's name: as many as a DNS name has.
+const MOST_HOST_CHARS: usize = 253;
+
+/// How often images are matched against secrets for one pod: a tenth of a second's work.
+const MOST_MATCHES: usize = 500_000;
+
 /// The most keys of a secret that a message names.
 const MOST_KEYS: usize = 5;
 
@@ -60,8 +66,9 @@ impl PullSecretPlan<'_> {
                         doubt.names.insert(name.to_string());
                     }
                 }
+                Fault::Spoiled { name, .. } => drop(doubt.names.insert(name.clone())),
                 Fault::NoneDiscovered => doubt.discovered = true,
-                Fault::Unknown { .. } | Fault::Name(_) | Fault::NotListed { .. } => {}
+                Fault::Unknown { .. } | Fault::TooMany | Fault::Name(_) | Fault::NotListed { .. } => {}
             }
         }
         (!doubt.names.is_empty() || doubt.discovered).then_some(doubt)
@@ -119,7 +126,11 @@ pub struct SecretFinding<'p> {
     pub registry: String,
     /// The images, as places in the plan's.
     pub images: Vec<usize>,
+    /// The registry in the letters of the first image's author: those the kubelet compares with.
+    host: String,
     namespace: String,
+    /// Whether the pod lists secrets that nobody watches: one of them may serve.
+    may_be_served: bool,
     fault: Fault<'p>,
 }
 
@@ -142,9 +153,16 @@ enum Fault<'p> {
         name: Cow<'p, str>,
         malformed: Malformed,
     },
+    /// The pod lists it, and the kubelet cannot read it.
+    Spoiled {
+        name: String,
+        malformed: Malformed,
+    },
     Unknown {
         name: Option<Cow<'p, str>>,
     },
+    /// There is more to match than there is time for.
+    TooMany,
     /// `discover: true`, and no secret of the namespace covers the registry.
     NoneDiscovered,
     /// The policy's name is none in this namespace.
@@ -156,70 +174,115 @@ enum Fault<'p> {
 }
 
 impl SecretFinding<'_> {
-    /// Whether it is known that no secret serves the images. Else nobody could look.
+    /// Whether it is known that no secret serves the images. Else nobody could look, or looked.
     pub fn is_certain(&self) -> bool {
-        !matches!(self.fault, Fault::Unknown { .. })
+        match self.fault {
+            Fault::Unknown { .. } | Fault::TooMany => false,
+            Fault::Spoiled { .. } => true,
+            _ => !self.may_be_served,
+        }
     }
-}
 
-/// A sentence for people: the registry, the secret, the namespace, what is wrong, and the command that mends it.
-impl fmt::Display for SecretFinding<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    /// The state to count where the finding is about no secret of its own; those that are, are among the plan's uses.
+    pub fn state_of_no_secret(&self) -> Option<SecretState> {
+        match self.fault {
+            Fault::NoneDiscovered | Fault::Name(_) | Fault::NotListed { .. } => Some(SecretState::Missing),
+            Fault::Unknown { name: None } | Fault::TooMany => Some(SecretState::Unknown),
+            _ => None,
+        }
+    }
+
+    /// As it is said of one of the images.
+    pub(super) fn of_image<'f>(&'f self, planned: &'f PlannedImage<'_, '_>) -> impl fmt::Display + 'f {
+        OfImage { finding: self, image: pulled(planned).map(|pulled| name_of(&pulled)) }
+    }
+
+    /// `of_image` is the name of the image that it is said of; without it, it is said of all.
+    fn write(&self, f: &mut fmt::Formatter<'_>, of_image: Option<&str>) -> fmt::Result {
         let registry = Escaped::cut(&self.registry, MOST_NAME_CHARS);
         let namespace = Escaped::cut(&self.namespace, MOST_NAME_CHARS);
         let create = |name: &str| {
+            let host = Escaped::cut(&self.host, MOST_HOST_CHARS);
+            // A shell takes brackets for a pattern.
+            let quote = if self.host.starts_with('[') { "'" } else { "" };
             format!(
-                "kubectl -n {namespace} create secret docker-registry {name} --docker-server={registry} \
+                "kubectl -n {namespace} create secret docker-registry {name} --docker-server={quote}{host}{quote} \
                  --docker-username=USER --docker-password=PASSWORD"
             )
         };
+        // The type of a secret cannot be changed, nor can an immutable one: it is made anew.
+        let replace = |name: &str| format!("kubectl -n {namespace} delete secret {name} && {}", create(name));
+        let none = if self.may_be_served {
+            format!("no pull secret for {registry} is known, and the pod's own are not watched")
+        } else {
+            format!("no pull secret for {registry}")
+        };
         match &self.fault {
-            Fault::Missing { name } => {
-                write!(f, "no pull secret for {registry}: {name} is missing in {namespace}; {}", create(name))
-            }
+            Fault::Missing { name } => write!(f, "{none}: {name} is missing in {namespace}; {}", create(name)),
             Fault::DoesNotCover { name, image, keys } => write!(
                 f,
-                "no pull secret for {registry}: {name} in {namespace} does not cover {}, it has {keys} (what follows replaces that); {} --dry-run=client -o yaml | kubectl apply -f -",
-                Escaped::cut(image, MOST_NAME_CHARS),
-                create(name)
+                "{none}: {name} in {namespace} does not cover {}, it has {keys} (what follows replaces that); {}",
+                Escaped::cut(of_image.unwrap_or(image), MOST_NAME_CHARS),
+                replace(name)
             ),
             Fault::NotADockerConfig { name, secret_type } => write!(
                 f,
-                "no pull secret for {registry}: {name} in {namespace} is of type {}, and the kubelet takes {DOCKER_CONFIG_JSON}; \
-                 kubectl -n {namespace} delete secret {name} && {}",
+                "{none}: {name} in {namespace} is of type {}, and the kubelet takes {DOCKER_CONFIG_JSON}; {}",
                 Escaped::cut(secret_type, MOST_NAME_CHARS),
-                create(name)
+                replace(name)
             ),
             Fault::Malformed { name, malformed } => {
                 let left_out = if malformed.stops_every_pull() {
-                    "; the kubelet pulls nothing for a pod that lists it, so it is not added"
+                    " (the kubelet pulls nothing for a pod that lists it, so it is not added)"
                 } else {
                     ""
                 };
-                write!(
-                    f,
-                    "no pull secret for {registry}: {name} in {namespace} is malformed, {malformed}{left_out}; \
-                     kubectl -n {namespace} delete secret {name} && {}",
-                    create(name)
-                )
+                write!(f, "{none}: {name} in {namespace} is malformed, {malformed}{left_out}; {}", replace(name))
             }
+            Fault::Spoiled { name, malformed } => write!(
+                f,
+                "the pod lists the pull secret {}, which is malformed in {namespace}, {malformed}: the kubelet then pulls \
+                 nothing for the pod; mend the secret, or take it out of the pod and its service account",
+                Escaped::cut(name, MOST_HOST_CHARS)
+            ),
             Fault::Unknown { name: Some(name) } => {
                 write!(f, "the pull secret {name} for {registry} could not be checked in {namespace}; /readyz says why")
             }
             Fault::Unknown { name: None } => {
                 write!(f, "the pull secrets for {registry} could not be looked up in {namespace}; /readyz says why")
             }
-            Fault::NoneDiscovered => {
-                write!(f, "no pull secret for {registry}: none in {namespace} covers it; {}", create("NAME"))
-            }
-            Fault::Name(invalid) => write!(f, "no pull secret for {registry}: {invalid}"),
+            Fault::TooMany => write!(
+                f,
+                "the pull secrets for {registry} were not checked to the end: the pod has more images, and the pod or \
+                 {namespace} more secrets, than can be matched in time"
+            ),
+            Fault::NoneDiscovered => write!(f, "{none}: none in {namespace} covers it; {}", create("NAME")),
+            Fault::Name(invalid) => write!(f, "{none}: {invalid}"),
             Fault::NotListed { names } => write!(
                 f,
                 "the pod has no pull secret for {registry}, and none can be added to a pod that is there; \
-                 create it anew, it then gets {}",
+                 one that is created anew in enforce mode gets {}",
                 names.join(", ")
             ),
         }
+    }
+}
+
+/// A sentence for people: the registry, the secret, the namespace, what is wrong, and the command that mends it.
+impl fmt::Display for SecretFinding<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.write(f, None)
+    }
+}
+
+struct OfImage<'f> {
+    finding: &'f SecretFinding<'f>,
+    image: Option<String>,
+}
+
+impl fmt::Display for OfImage<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.finding.write(f, self.image.as_deref())
     }
 }
 
@@ -235,25 +298,11 @@ pub(super) fn pull_secrets<'p>(
     if !policy.has_pull_secrets() {
         return PullSecretPlan::default();
     }
-    let listed: BTreeSet<&str> = pod.pull_secret_names().collect();
-    let mut planner = Planner {
-        policy,
-        namespace,
-        secrets,
-        is_creation: matches!(change, Change::Create),
-        spoiling: listed.iter().filter_map(|own| Some((*own, spoils(secrets.get(own))?))).collect(),
-        listed,
-        registries: HashMap::new(),
-        uses: Vec::new(),
-        use_places: HashMap::new(),
-        added: Vec::new(),
-        findings: Vec::new(),
-        finding_places: HashMap::new(),
-    };
+    let mut planner = Planner::new(policy, namespace, secrets, matches!(change, Change::Create));
+    planner.list(pod);
     for (place, planned) in images.iter().enumerate() {
         if let Some(reference) = pulled(planned) {
-            let is_mirrored = matches!(planned.outcome, Outcome::Rewritten { .. });
-            planner.image(place, &reference, is_mirrored);
+            planner.image(place, &reference);
         }
     }
     planner.finish()
@@ -285,6 +334,13 @@ fn pulled<'i>(planned: &'i PlannedImage<'_, 'i>) -> Option<Reference<'i>> {
     Reference::parse(text).ok()
 }
 
+/// What the kubelet compares with the keys of a secret: the author's letters, without tag and digest.
+fn name_of(pulled: &Reference<'_>) -> String {
+    format!("{}/{}{}", pulled.host(), pulled.library(), pulled.path())
+}
+
+/// A pod's author writes as many images and names of secrets as fit into a body, and fills a namespace with secrets: what
+/// is asked once is not asked for each image, and what must be is counted.
 struct Planner<'p, 's> {
     policy: &'p Policy,
     namespace: &'s str,
@@ -292,44 +348,113 @@ struct Planner<'p, 's> {
     is_creation: bool,
     /// What the pod has already, from its author or its service account.
     listed: BTreeSet<&'s str>,
-    /// Of these, what the kubelet cannot read.
-    spoiling: Vec<(&'s str, Malformed)>,
+    /// Of these, what is known to cover something.
+    own: Vec<&'s Coverage>,
+    /// Of these, what the kubelet cannot read: the first is enough to say that nothing is pulled.
+    spoiling: Option<(&'s str, Malformed)>,
+    /// Whether there is one among them that nobody knows.
+    has_unknown: bool,
+    /// The names of secrets that came up; what follows knows them by their places here.
+    names: Vec<Cow<'p, str>>,
+    name_places: HashMap<Cow<'p, str>, usize>,
     /// The registries that images are pulled from, each asked for once.
-    registries: HashMap<String, Rc<RegistrySecrets<'p, 's>>>,
+    registries: HashMap<String, Rc<RegistrySecrets<'s>>>,
+    /// Every docker config of the namespace, asked for once; none where they could not be looked up.
+    discovered: Option<Option<Discovered<'s>>>,
+    /// How often an image was matched against a secret.
+    matches: usize,
     uses: Vec<SecretUse<'p>>,
-    /// By registry's number, name and state.
-    use_places: HashMap<(usize, Cow<'p, str>, SecretState), usize>,
-    /// With the places of their rules.
-    added: Vec<(usize, Cow<'p, str>)>,
+    /// By registry, name and state.
+    use_places: HashMap<(usize, usize, SecretState), usize>,
+    /// From names to the first of the rules that ask for them.
+    added: HashMap<usize, usize>,
     findings: Vec<SecretFinding<'p>>,
-    finding_places: HashMap<Place, usize>,
+    /// By registry, and what is said of it.
+    finding_places: HashMap<(usize, Topic), usize>,
+}
+
+/// An image, and the registry that it is pulled from; in its author's letters, too.
+#[derive(Clone, Copy)]
+struct At<'r, 's> {
+    image: usize,
+    of: &'r RegistrySecrets<'s>,
+    host: &'r str,
 }
 
 /// A registry, and what the policy has for it.
-struct RegistrySecrets<'p, 's> {
+struct RegistrySecrets<'s> {
     /// Which of the pod's it is, from 0.
     number: usize,
     registry: String,
-    candidates: Vec<Candidate<'p, 's>>,
+    candidates: Vec<Candidate<'s>>,
 }
 
-struct Candidate<'p, 's> {
+struct Candidate<'s> {
     rule: usize,
-    secret: Wanted<'p, 's>,
+    secret: Wanted<'s>,
 }
 
-enum Wanted<'p, 's> {
-    Named(Cow<'p, str>, Known<'s>),
+enum Wanted<'s> {
+    Named {
+        name: usize,
+        known: Known<'s>,
+    },
     BadName(InvalidSecretName),
-    /// Every docker config of the namespace; none where they could not be looked up.
-    Discovered(Option<Vec<(&'s str, &'s PullSecret)>>),
+    /// `is_meant`: it is plain that somebody wanted one for this registry, which is a mirror's or is named by the rule.
+    Discovered {
+        all: Option<Discovered<'s>>,
+        is_meant: bool,
+    },
 }
 
-/// A registry's number, and its candidate's.
-type Place = (usize, usize);
+/// Docker configs, by the places of their names.
+type Discovered<'s> = Rc<[(usize, &'s PullSecret)]>;
+
+/// What one finding on a registry is about.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+enum Topic {
+    Candidate(usize),
+    Spoiled,
+    NotListed,
+    TooMany,
+}
 
 impl<'p, 's> Planner<'p, 's> {
-    fn image(&mut self, image: usize, pulled: &Reference<'_>, is_mirrored: bool) {
+    fn new(policy: &'p Policy, namespace: &'s str, secrets: &'s PullSecrets, is_creation: bool) -> Self {
+        Self {
+            policy,
+            namespace,
+            secrets,
+            is_creation,
+            listed: BTreeSet::new(),
+            own: Vec::new(),
+            spoiling: None,
+            has_unknown: false,
+            names: Vec::new(),
+            name_places: HashMap::new(),
+            registries: HashMap::new(),
+            discovered: None,
+            matches: 0,
+            uses: Vec::new(),
+            use_places: HashMap::new(),
+            added: HashMap::new(),
+            findings: Vec::new(),
+            finding_places: HashMap::new(),
+        }
+    }
+
+    fn list(&mut self, pod: &'s Pod<'_>) {
+        self.listed = pod.pull_secret_names().collect();
+        for own in &self.listed {
+            match self.secrets.get(own) {
+                Known::Secret(PullSecret::DockerConfig(coverage)) => self.own.push(coverage),
+                Known::Unknown => self.has_unknown = true,
+                known => self.spoiling = self.spoiling.or_else(|| Some((own, spoils(known)?))),
+            }
+        }
+    }
+
+    fn image(&mut self, image: usize, pulled: &Reference<'_>) {
         let registry = pulled.registry();
         let of_registry = match self.registries.get(registry.as_str()) {
             Some(found) => Rc::clone(found),
@@ -344,175 +469,221 @@ impl<'p, 's> Planner<'p, 's> {
         if of_registry.candidates.is_empty() {
             return;
         }
-        // What the kubelet compares with: the author's letters, without tag and digest.
-        let name = format!("{}/{}{}", pulled.host(), pulled.library(), pulled.path());
-        let has_own = self.listed.iter().any(|own| match self.secrets.get(own) {
-            Known::Secret(secret) => covers(secret, &name),
-            _ => false,
-        });
+        let all_discovered = self.discovered.iter().flatten().map(|all| all.len()).sum::<usize>();
+        self.matches += self.own.len() + of_registry.candidates.len() + all_discovered;
+        let at = At { image, of: &of_registry, host: pulled.host() };
+        if self.matches > MOST_MATCHES {
+            return self.found(at, Topic::TooMany, || Fault::TooMany);
+        }
+        let name = name_of(pulled);
+        let has_own = self.own.iter().any(|coverage| coverage.covers(&name));
         if self.is_creation {
-            self.of_new_pod(image, &of_registry, &name, has_own, is_mirrored);
+            self.of_new_pod(at, &name, has_own);
         } else {
-            self.of_stored_pod(image, &of_registry, &name, has_own);
+            self.of_stored_pod(at, &name, has_own);
+        }
+        // The kubelet reads all of a pod's secrets or none: one that it cannot read takes the good ones along.
+        if let Some((own, malformed)) = self.spoiling {
+            self.found(at, Topic::Spoiled, || Fault::Spoiled { name: own.to_owned(), malformed });
         }
     }
 
-    fn candidates(&self, registry: &str) -> Vec<Candidate<'p, 's>> {
+    fn candidates(&mut self, registry: &str) -> Vec<Candidate<'s>> {
         let rules = self.policy.pull_secrets(registry, self.namespace);
         let mut seen = HashSet::new();
-        rules
-            .filter_map(|rule| {
-                let secret = match rule.source() {
-                    PullSecretSource::Named(name) => match name.name_in(self.namespace) {
-                        Ok(name) if !seen.insert(name.clone()) => return None,
-                        Ok(name) => {
-                            let known = self.secrets.get(&name);
-                            Wanted::Named(name, known)
+        let mut candidates = Vec::new();
+        for rule in rules {
+            let secret = match rule.source() {
+                PullSecretSource::Named(name) => match name.name_in(self.namespace) {
+                    Ok(name) => {
+                        let known = self.secrets.get(&name);
+                        let name = self.name(name);
+                        if !seen.insert(name) {
+                            continue;
                         }
-                        Err(invalid) => Wanted::BadName(invalid),
-                    },
-                    PullSecretSource::Discovered => {
-                        Wanted::Discovered(self.secrets.docker_configs().map(Iterator::collect))
+                        Wanted::Named { name, known }
                     }
-                };
-                Some(Candidate { rule: rule.place(), secret })
-            })
-            .collect()
+                    Err(invalid) => Wanted::BadName(invalid),
+                },
+                PullSecretSource::Discovered => {
+                    let is_meant = rule.names_registries() || self.policy.is_endpoint(registry);
+                    Wanted::Discovered { all: self.discovered(), is_meant }
+                }
+            };
+            candidates.push(Candidate { rule: rule.place(), secret });
+        }
+        candidates
     }
 
-    fn of_new_pod(
-        &mut self,
-        image: usize,
-        of_registry: &RegistrySecrets<'p, 's>,
-        name: &str,
-        has_own: bool,
-        is_mirrored: bool,
-    ) {
+    fn discovered(&mut self) -> Option<Discovered<'s>> {
+        if self.discovered.is_none() {
+            let secrets = self.secrets;
+            let all = secrets
+                .docker_configs()
+                .map(|all| all.map(|(name, secret)| (self.name(Cow::Owned(name.to_owned())), secret)).collect());
+            self.discovered = Some(all);
+        }
+        self.discovered.clone().flatten()
+    }
+
+    /// The place of a name.
+    fn name(&mut self, name: Cow<'p, str>) -> usize {
+        *self.name_places.entry(name).or_insert_with_key(|name| {
+            self.names.push(name.clone());
+            self.names.len() - 1
+        })
+    }
+
+    fn of_new_pod(&mut self, at: At<'_, 's>, name: &str, has_own: bool) {
         let mut is_served = has_own;
         let mut is_unknown = false;
-        for Candidate { rule, secret } in &of_registry.candidates {
+        for Candidate { rule, secret } in &at.of.candidates {
             match secret {
-                Wanted::Named(secret, known) => {
+                Wanted::Named { name: secret, known } => {
                     let state = state(*known, name);
                     is_served |= state == SecretState::Covers;
                     is_unknown |= state == SecretState::Unknown;
-                    self.used(image, of_registry, secret.clone(), state);
+                    self.used(at, *secret, state);
                     if matches!(state, SecretState::Covers | SecretState::Unknown) {
-                        self.add(*rule, secret.clone());
+                        self.add(*rule, *secret);
                     }
                 }
                 Wanted::BadName(_) => {}
-                Wanted::Discovered(None) => is_unknown = true,
-                Wanted::Discovered(Some(all)) => {
-                    for (secret, known) in all {
-                        if covers(known, name) {
-                            is_served = true;
-                            let secret: Cow<str> = Cow::Owned((*secret).to_owned());
-                            self.used(image, of_registry, secret.clone(), SecretState::Covers);
-                            self.add(*rule, secret);
-                        }
+                Wanted::Discovered { all: None, .. } => is_unknown = true,
+                Wanted::Discovered { all: Some(all), .. } => {
+                    for &(secret, _) in all.iter().filter(|(_, known)| covers(known, name)) {
+                        is_served = true;
+                        self.used(at, secret, SecretState::Covers);
+                        self.add(*rule, secret);
                     }
                 }
             }
         }
-        // The kubelet reads all of a pod's secrets or none: one that it cannot read takes the good ones along.
-        for (number, (own, malformed)) in self.spoiling.clone().into_iter().enumerate() {
-            let fault = Fault::Malformed { name: Cow::Owned(own.to_owned()), malformed };
-            self.found(image, of_registry, of_registry.candidates.len() + number, fault);
+        if is_served {
+            return;
         }
-        for (number, Candidate { rule, secret }) in of_registry.candidates.iter().enumerate() {
-            if is_served {
-                break;
+        for (number, Candidate { rule, secret }) in at.of.candidates.iter().enumerate() {
+            if let Wanted::Named { name: secret, known } = secret
+                && self.policy.on_missing_pull_secret() == OnMissingPullSecret::Warn
+                && spoils(*known).is_none()
+            {
+                self.add(*rule, *secret);
             }
-            let fault = match secret {
-                Wanted::Named(secret, known) => {
-                    if spoils(*known).is_some() && self.listed.contains(&**secret) {
-                        continue;
-                    }
-                    if spoils(*known).is_none() && self.policy.on_missing_pull_secret() == OnMissingPullSecret::Warn {
-                        self.add(*rule, secret.clone());
-                    }
-                    fault(secret.clone(), *known, name)
-                }
-                Wanted::BadName(invalid) => Fault::Name(invalid.clone()),
-                Wanted::Discovered(None) => Fault::Unknown { name: None },
-                // Discovery is for every registry; only of a mirror it is plain that somebody meant it.
-                Wanted::Discovered(Some(_)) if !is_mirrored => continue,
-                Wanted::Discovered(Some(_)) => Fault::NoneDiscovered,
-            };
-            // Where one could not be looked up, it may be the one that serves: of the others nothing is certain.
-            if !is_unknown || matches!(fault, Fault::Unknown { .. }) {
-                self.found(image, of_registry, number, fault);
-            }
+            self.unserved(at, number, name, is_unknown);
         }
     }
 
     /// Nothing can be added there any more (U2, U3).
-    fn of_stored_pod(&mut self, image: usize, of_registry: &RegistrySecrets<'p, 's>, name: &str, has_own: bool) {
-        let mut names = Vec::new();
-        let mut discovers = false;
-        for Candidate { secret, .. } in &of_registry.candidates {
-            match secret {
-                Wanted::Named(secret, known) => {
-                    if self.listed.contains(&**secret) {
-                        self.used(image, of_registry, secret.clone(), state(*known, name));
-                    }
-                    names.push(secret.clone());
+    fn of_stored_pod(&mut self, at: At<'_, 's>, name: &str, has_own: bool) {
+        // A secret of the pod's that nobody knows may serve.
+        if has_own || self.has_unknown {
+            for Candidate { secret, .. } in &at.of.candidates {
+                if let Wanted::Named { name: secret, known } = secret
+                    && self.is_listed(*secret)
+                {
+                    self.used(at, *secret, state(*known, name));
                 }
-                Wanted::BadName(_) => {}
-                Wanted::Discovered(_) => discovers = true,
+            }
+            return;
+        }
+        let mut would_serve = Vec::new();
+        for Candidate { secret, .. } in &at.of.candidates {
+            match secret {
+                Wanted::Named { name: secret, known } => {
+                    let state = state(*known, name);
+                    if matches!(state, SecretState::Covers | SecretState::Unknown) {
+                        would_serve.push(*secret);
+                    } else {
+                        self.used(at, *secret, state);
+                    }
+                }
+                Wanted::Discovered { all: Some(all), .. } => {
+                    would_serve.extend(all.iter().filter(|(_, known)| covers(known, name)).map(|(secret, _)| *secret));
+                }
+                Wanted::Discovered { all: None, .. } | Wanted::BadName(_) => {}
             }
         }
-        // A secret of the pod's that nobody knows may serve.
-        let may_have = self.listed.iter().any(|own| self.secrets.get(own) == Known::Unknown);
-        if !has_own && !may_have && (!names.is_empty() || discovers) {
-            if discovers {
-                names.push(Cow::Borrowed("what its namespace has for it"));
-            }
-            self.found(image, of_registry, 0, Fault::NotListed { names });
+        if would_serve.is_empty() {
+            (0..at.of.candidates.len()).for_each(|number| self.unserved(at, number, name, false));
+        } else {
+            let names = would_serve.into_iter().map(|name| self.names[name].clone()).collect();
+            self.found(at, Topic::NotListed, || Fault::NotListed { names });
         }
     }
 
-    fn used(&mut self, image: usize, of_registry: &RegistrySecrets<'p, 's>, name: Cow<'p, str>, state: SecretState) {
-        let at = *self.use_places.entry((of_registry.number, name.clone(), state)).or_insert_with(|| {
-            let registry = of_registry.registry.clone();
+    /// Says why one of the policy's secrets does not serve an image that none serves. Where one of them could not be looked
+    /// up, it may be the one that does: of the others nothing is certain, and nothing is said.
+    fn unserved(&mut self, at: At<'_, 's>, number: usize, name: &str, is_unknown: bool) {
+        let topic = Topic::Candidate(number);
+        match &at.of.candidates[number].secret {
+            Wanted::Named { known, .. } if is_unknown && *known != Known::Unknown => {}
+            // That is said by itself.
+            Wanted::Named { name: secret, known } if spoils(*known).is_some() && self.is_listed(*secret) => {}
+            Wanted::Named { name: secret, known } => {
+                let secret = self.names[*secret].clone();
+                self.found(at, topic, || fault(secret, *known, name));
+            }
+            Wanted::Discovered { all: None, .. } => self.found(at, topic, || Fault::Unknown { name: None }),
+            _ if is_unknown => {}
+            Wanted::BadName(invalid) => self.found(at, topic, || Fault::Name(invalid.clone())),
+            Wanted::Discovered { all: Some(_), is_meant: true } => self.found(at, topic, || Fault::NoneDiscovered),
+            // Discovery is for every registry, and most public ones need no secret.
+            Wanted::Discovered { all: Some(_), is_meant: false } => {}
+        }
+    }
+
+    fn is_listed(&self, name: usize) -> bool {
+        self.listed.contains(&*self.names[name])
+    }
+
+    fn used(&mut self, at: At<'_, 's>, name: usize, state: SecretState) {
+        let place = *self.use_places.entry((at.of.number, name, state)).or_insert_with(|| {
+            let (name, registry) = (self.names[name].clone(), at.of.registry.clone());
             self.uses.push(SecretUse { name, registry, state, images: Vec::new() });
             self.uses.len() - 1
         });
         // A secret that is named may be discovered, too.
-        let images = &mut self.uses[at].images;
-        if images.last() != Some(&image) {
-            images.push(image);
+        let images = &mut self.uses[place].images;
+        if images.last() != Some(&at.image) {
+            images.push(at.image);
         }
     }
 
-    fn add(&mut self, rule: usize, name: Cow<'p, str>) {
-        if !self.listed.contains(&*name) && self.added.last().is_none_or(|(_, last)| *last != name) {
-            self.added.push((rule, name));
-        }
+    fn add(&mut self, rule: usize, name: usize) {
+        let first = self.added.entry(name).or_insert(rule);
+        *first = rule.min(*first);
     }
 
-    fn found(&mut self, image: usize, of_registry: &RegistrySecrets<'p, 's>, candidate: usize, fault: Fault<'p>) {
-        if matches!(fault, Fault::Unknown { .. }) && !self.secrets.has_cluster() {
-            return;
-        }
-        let at = *self.finding_places.entry((of_registry.number, candidate)).or_insert_with(|| {
-            let (registry, namespace) = (of_registry.registry.clone(), self.namespace.to_owned());
-            self.findings.push(SecretFinding { registry, images: Vec::new(), namespace, fault });
+    fn found(&mut self, at: At<'_, 's>, topic: Topic, fault: impl FnOnce() -> Fault<'p>) {
+        // A pod that can pull nothing is one thing to say, whatever the registries.
+        let number = if topic == Topic::Spoiled { 0 } else { at.of.number };
+        let place = *self.finding_places.entry((number, topic)).or_insert_with(|| {
+            self.findings.push(SecretFinding {
+                registry: at.of.registry.clone(),
+                images: Vec::new(),
+                host: at.host.to_owned(),
+                namespace: self.namespace.to_owned(),
+                may_be_served: self.has_unknown,
+                fault: fault(),
+            });
             self.findings.len() - 1
         });
-        self.findings[at].images.push(image);
+        self.findings[place].images.push(at.image);
     }
 
-    fn finish(self) -> PullSecretPlan<'p> {
-        let Self { policy, is_creation, uses, mut added, findings, .. } = self;
-        added.sort_by_key(|(rule, _)| *rule);
-        let mut seen = HashSet::new();
-        let added = added.into_iter().map(|(_, name)| name).filter(|name| seen.insert(name.clone())).collect();
-        let denies = is_creation
-            && policy.on_missing_pull_secret() == OnMissingPullSecret::Deny
-            && findings.iter().any(SecretFinding::is_certain);
-        PullSecretPlan { uses, added, findings, denies }
+    fn finish(mut self) -> PullSecretPlan<'p> {
+        // Without a cluster there is nobody to be warned of what nobody could look up.
+        if !self.secrets.has_cluster() {
+            self.findings.retain(|finding| !matches!(finding.fault, Fault::Unknown { .. }));
+        }
+        let added = self.added.iter().filter(|(name, _)| !self.is_listed(**name));
+        let mut added: Vec<(usize, &Cow<'p, str>)> = added.map(|(name, rule)| (*rule, &self.names[*name])).collect();
+        added.sort();
+        let denies = self.is_creation
+            && self.policy.on_missing_pull_secret() == OnMissingPullSecret::Deny
+            && self.findings.iter().any(SecretFinding::is_certain);
+        let added = added.into_iter().map(|(_, name)| name.clone()).collect();
+        PullSecretPlan { uses: self.uses, added, findings: self.findings, denies }
     }
 }
 

@@ -64,6 +64,11 @@ fn count(app: &App, mode: Mode, request: &Request<'_>, plan: &Plan<'_, '_>, deci
     for used in &plan.pull_secrets.uses {
         metrics.pull_secrets(used.state.as_str(), used.images.len() as u64);
     }
+    for finding in &plan.pull_secrets.findings {
+        if let Some(state) = finding.state_of_no_secret() {
+            metrics.pull_secrets(state.as_str(), finding.images.len() as u64);
+        }
+    }
 }
 
 /// What an image is counted as, and under which mirror.

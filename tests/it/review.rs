@@ -517,7 +517,7 @@ fn a1_a_denial_of_very_many_images_is_bounded_and_says_how_many() {
     let bad: Vec<Value> = (0..1000).map(|n| json!({"name": format!("c{n}"), "image": "ngi nx"})).collect();
     let response = answer(Mode::Enforce, &review("CREATE", "", &pod(json!({"containers": bad})), &Value::Null));
     let message = response["status"]["message"].as_str().unwrap();
-    assert!(message.starts_with("1000 images cannot be admitted\n"), "{message}");
+    assert!(message.starts_with("1000 faults stand against this pod\n"), "{message}");
     assert!(message.ends_with("\nand 800 more"), "{message}");
     assert_eq!(response["status"]["details"]["causes"].as_array().unwrap().len(), 200);
 }
