@@ -87,7 +87,7 @@ impl PolicyWatch {
 
     /// Watches for as long as the process lives.
     pub async fn run(mut self) -> Infallible {
-        let mut watch = Watch::new(self.api.clone(), &format!("metadata.name={POLICY_CONFIG_MAP}"), PAUSES);
+        let mut watch = Watch::new(self.api.clone(), &format!("metadata.name={POLICY_CONFIG_MAP}"), 1, PAUSES);
         let mut listed = None;
         loop {
             match watch.next().await {

@@ -55,9 +55,9 @@ impl<K> Watch<K>
 where
     K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
 {
-    /// Begins when it is first asked. `fields` is the field selector.
-    pub(super) fn new(api: Api<K>, fields: &str, pauses: Pauses) -> Self {
-        let config = Config::default().fields(fields);
+    /// Begins when it is first asked. `fields` is the field selector; `page` objects are listed at a time.
+    pub(super) fn new(api: Api<K>, fields: &str, page: u32, pauses: Pauses) -> Self {
+        let config = Config::default().fields(fields).page_size(page);
         Self { api, config, pauses, running: None, held: None, faults: 0, listed: None }
     }
 
@@ -201,7 +201,7 @@ mod tests {
     }
 
     fn watch_of(answer: impl Fn(&str) -> (u16, String) + Send + Sync + 'static) -> Watch<ConfigMap> {
-        Watch::new(Api::all(scripted(answer)), "metadata.name=a", PAUSES)
+        Watch::new(Api::all(scripted(answer)), "metadata.name=a", 1, PAUSES)
     }
 
     const LIST: &str = r#"{"metadata": {"resourceVersion": "5"}, "items": [{"metadata": {"name": "a"}}]}"#;
@@ -213,7 +213,10 @@ mod tests {
         let change = json!({"type": "ADDED", "object": {"metadata": {"name": "a", "resourceVersion": "6"}}});
         let mut watch =
             watch_of(move |uri| match uri.contains("watch=true").then(|| watches.fetch_add(1, Ordering::SeqCst)) {
-                None => (200, LIST.to_owned()),
+                None => {
+                    assert!(uri.contains("limit=1"), "{uri}");
+                    (200, LIST.to_owned())
+                }
                 Some(0) => (500, json!({"code": 500, "message": "etcd is gone"}).to_string()),
                 Some(_) => (200, format!("{change}\n")),
             });

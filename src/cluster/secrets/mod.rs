@@ -163,7 +163,7 @@ impl SecretWatches {
 
     fn start(&mut self, selection: Selection) {
         debug!(?selection, "watching");
-        let watch = Watch::new(self.api.clone(), &selection.fields(), PAUSES);
+        let watch = Watch::new(self.api.clone(), &selection.fields(), selection.page(), PAUSES);
         let of = selection.clone();
         let events = stream::unfold(watch, move |mut watch| {
             let of = of.clone();
