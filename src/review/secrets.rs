@@ -59,6 +59,17 @@ impl PullSecrets {
         }
     }
 
+    /// Takes in that nobody may look at this name any more: what was seen of it can have changed since.
+    pub fn unknown_from_now(&mut self, name: &str) {
+        Arc::make_mut(&mut self.secrets).remove(name);
+        Arc::make_mut(&mut self.scope).names.insert(name.to_owned(), false);
+    }
+
+    /// Takes in that nobody may look for docker configs any more.
+    pub fn discover_no_more(&mut self) {
+        Arc::make_mut(&mut self.scope).all_docker_configs = false;
+    }
+
     /// The secret of this name.
     ///
     /// A name of which only the docker configs were listed is missing when it is not among them: a secret of the older
@@ -133,6 +144,22 @@ mod tests {
         after.put("there", None);
         assert_eq!((after.get("listed"), after.get("there")), (Known::Secret(&docker_config()), Known::Missing));
         assert_eq!((before.get("there"), before.get("listed")), (Known::Secret(&docker_config()), Known::Missing));
+    }
+
+    #[test]
+    fn s6_what_nobody_may_look_at_any_more_is_unknown_and_not_missing() {
+        let before = snapshot(&[("there", true), ("listed", true)], true);
+        let mut after = before.clone();
+        for name in ["there", "listed", "made-for-a-namespace"] {
+            after.unknown_from_now(name);
+            assert_eq!(after.get(name), Known::Unknown, "{name}");
+        }
+        assert_eq!((after.get("another"), after.docker_configs().is_some()), (Known::Missing, true));
+        after.discover_no_more();
+        assert_eq!((after.get("another"), after.docker_configs().is_none()), (Known::Unknown, true));
+        // Another review's snapshot is its own.
+        assert_eq!((before.get("there"), before.get("listed")), (Known::Secret(&docker_config()), Known::Missing));
+        assert!(before.docker_configs().is_some());
     }
 
     #[test]

@@ -19,29 +19,45 @@ use super::super::watching::Fault;
 use super::store::Selection;
 use super::watched::WatchedSecret;
 
-/// So many questions are under way at once, however many pods are being made.
+/// So many questions by name are under way at once, however many pods are being made.
 const MOST_AT_ONCE: usize = 32;
+
+/// And so many for all docker configs of a namespace: each may hold a page of Secrets of 1 MiB in memory.
+const MOST_LISTS_AT_ONCE: usize = 2;
 
 /// Of a pod with more secrets in doubt, these are asked for.
 const MOST_OF_A_POD: usize = 16;
 
-/// An API server that takes longer is not waited for: then what the watches know is what is known.
+/// An API server that takes longer is not waited for.
 const LONGEST: Duration = Duration::from_secs(1);
 
 /// Asks the API server for the secrets of one namespace.
 pub struct SecondLook {
     client: Client,
     turns: Semaphore,
+    list_turns: Semaphore,
+}
+
+/// Why there is no answer.
+enum Unanswered {
+    /// We may not look.
+    Forbidden(String),
+    /// Anything else, or too late.
+    Other(String),
 }
 
 impl SecondLook {
     /// With the access that the watches have.
     pub fn new(client: Client) -> Self {
-        Self { client, turns: Semaphore::new(MOST_AT_ONCE) }
+        Self { client, turns: Semaphore::new(MOST_AT_ONCE), list_turns: Semaphore::new(MOST_LISTS_AT_ONCE) }
     }
 
-    /// `known`, with what the API server says now of what is in doubt. What nobody may look at is not asked for; without
-    /// an answer within `budget` it stays as it is known.
+    /// `known`, with what the API server says now of what is in doubt. What nobody may look at is not asked for, and what
+    /// it refuses to tell is not known any more.
+    ///
+    /// What it does not answer within `budget` stays as it is known. The watches saw that, and are told of a change as
+    /// soon as there is one; were it unknown, a burst of pods that slows the API server down would get every pod past
+    /// `onMissingPullSecret: deny`.
     pub async fn take(&self, namespace: &str, known: PullSecrets, doubt: &InDoubt, budget: Duration) -> PullSecrets {
         let names = doubt.names.iter().filter(|name| !matches!(known.get(name), Known::Unknown));
         let named = names.take(MOST_OF_A_POD).map(|name| Selection::Named(name.as_str().into()));
@@ -49,13 +65,12 @@ impl SecondLook {
         if doubt.discovered && known.docker_configs().is_some() {
             selections.push(Selection::DockerConfigs);
         }
-        let asked = join_all(selections.iter().map(|selection| self.ask(namespace, selection)));
-        let Ok(answers) = tokio::time::timeout(budget.min(LONGEST), asked).await else {
-            debug!(namespace, "the second look at the pull secrets was not answered in time");
-            return known;
-        };
+        let asked = selections.iter().map(async |selection| {
+            let answer = tokio::time::timeout(budget.min(LONGEST), self.ask(namespace, selection)).await;
+            answer.unwrap_or_else(|_| Err(Unanswered::Other("not answered in time".to_owned())))
+        });
         let mut looked = known;
-        for (selection, answer) in selections.iter().zip(answers) {
+        for (selection, answer) in selections.iter().zip(join_all(asked).await) {
             match (selection, answer) {
                 (Selection::Named(name), Ok(mut found)) => {
                     looked.put(name, found.pop().map(|found| Arc::new(found.secret)))
@@ -66,18 +81,48 @@ impl SecondLook {
                         looked.put(&name, Some(Arc::new(found.secret)));
                     }
                 }
-                (_, Err(fault)) => debug!(namespace, %fault, "the second look at the pull secrets failed"),
+                (selection, Err(Unanswered::Forbidden(fault))) => {
+                    debug!(namespace, fault, "the second look at the pull secrets is forbidden");
+                    match selection {
+                        Selection::Named(name) => looked.unknown_from_now(name),
+                        Selection::DockerConfigs => looked.discover_no_more(),
+                    }
+                }
+                (_, Err(Unanswered::Other(fault))) => {
+                    debug!(namespace, fault, "the second look at the pull secrets failed")
+                }
             }
         }
         looked
     }
 
-    async fn ask(&self, namespace: &str, selection: &Selection) -> Result<Vec<WatchedSecret>, String> {
-        let _turn = self.turns.acquire().await.map_err(|closed| closed.to_string())?;
+    async fn ask(&self, namespace: &str, selection: &Selection) -> Result<Vec<WatchedSecret>, Unanswered> {
+        let turns = match selection {
+            Selection::Named(_) => &self.turns,
+            Selection::DockerConfigs => &self.list_turns,
+        };
+        let _turn = turns.acquire().await.map_err(|closed| Unanswered::Other(closed.to_string()))?;
         let api: Api<WatchedSecret> = Api::namespaced(self.client.clone(), namespace);
-        let listed = api.list(&ListParams::default().fields(&selection.fields())).await;
-        // Not in the words of the fault, which may quote what it could not read.
-        listed.map(|list| list.items).map_err(|fault| Fault::of_request(&fault).to_string())
+        let mut params = ListParams::default().fields(&selection.fields()).limit(selection.page());
+        let mut found = Vec::new();
+        loop {
+            let page = api.list(&params).await.map_err(|fault| Unanswered::of(&fault))?;
+            found.extend(page.items);
+            match page.metadata.continue_.filter(|token| !token.is_empty()) {
+                Some(token) => params = params.continue_token(&token),
+                None => return Ok(found),
+            }
+        }
+    }
+}
+
+impl Unanswered {
+    /// Not in the words of the fault, which may quote what it could not read.
+    fn of(fault: &kube::Error) -> Self {
+        match Fault::of_request(fault) {
+            Fault::Forbidden(words) => Self::Forbidden(words),
+            Fault::Other(words) => Self::Other(words),
+        }
     }
 }
 
@@ -146,28 +191,54 @@ mod tests {
         let mut asked = asked.lock().unwrap().clone();
         asked.sort();
         let path = "/api/v1/namespaces/team-a/secrets?&fieldSelector=metadata.name%3D";
-        assert_eq!(asked, [format!("{path}gone"), format!("{path}late")]);
+        assert_eq!(asked, [format!("{path}gone&limit=50"), format!("{path}late&limit=50")]);
     }
 
     #[tokio::test]
     async fn s6_all_docker_configs_are_asked_for_where_none_was_discovered() {
         let client = scripted(|uri| {
-            assert!(uri.ends_with("/team-a/secrets?&fieldSelector=type%3Dkubernetes.io%2Fdockerconfigjson"), "{uri}");
-            list(&["one", "two"])
+            let selected = "/team-a/secrets?&fieldSelector=type%3Dkubernetes.io%2Fdockerconfigjson&limit=16";
+            assert!(uri.contains(selected), "{uri}");
+            match uri.ends_with("&continue=next") {
+                false => {
+                    (200, list(&["one"]).1.replace(r#""resourceVersion""#, r#""continue":"next","resourceVersion""#))
+                }
+                true => list(&["two"]),
+            }
         });
         let looked = SecondLook::new(client).take("team-a", known(true), &doubt(&[], true), BUDGET).await;
         assert!(covers(&looked, "one") && covers(&looked, "two"));
     }
 
+    fn refusing(code: u16) -> SecondLook {
+        SecondLook::new(scripted(move |_| (code, json!({"code": code, "message": "no"}).to_string())))
+    }
+
     #[tokio::test]
     async fn s6_without_an_answer_it_stays_as_it_is_known() {
-        let refused = scripted(|_| (403, json!({"code": 403, "message": "no"}).to_string()));
-        let looked =
-            SecondLook::new(refused).take("team-a", known(false), &doubt(&["gone", "late"], false), BUDGET).await;
+        let looked = refusing(500).take("team-a", known(true), &doubt(&["gone", "late"], true), BUDGET).await;
         assert!(matches!(looked.get("gone"), Known::Secret(_)) && looked.get("late") == Known::Missing);
+        assert!(looked.docker_configs().is_some());
         let late = SecondLook::new(scripted(|_| list(&["late"])));
         let _all = late.turns.acquire_many(MOST_AT_ONCE as u32).await.unwrap();
         let looked = late.take("team-a", known(false), &doubt(&["late"], false), Duration::from_millis(20)).await;
         assert_eq!(looked.get("late"), Known::Missing);
+    }
+
+    #[tokio::test]
+    async fn s6_what_the_api_server_refuses_to_tell_is_not_missing() {
+        let looked = refusing(403).take("team-a", known(true), &doubt(&["gone", "late"], false), BUDGET).await;
+        assert_eq!((looked.get("gone"), looked.get("late")), (Known::Unknown, Known::Unknown));
+        assert!(looked.docker_configs().is_some());
+        let looked = refusing(403).take("team-a", known(true), &doubt(&[], true), BUDGET).await;
+        assert!(looked.docker_configs().is_none());
+    }
+
+    #[tokio::test]
+    async fn s6_an_answer_that_is_late_costs_no_other() {
+        let looks = SecondLook::new(scripted(|_| list(&["late"])));
+        let _all = looks.list_turns.acquire_many(MOST_LISTS_AT_ONCE as u32).await.unwrap();
+        let looked = looks.take("team-a", known(true), &doubt(&["late"], true), Duration::from_millis(200)).await;
+        assert!(covers(&looked, "late"));
     }
 }
