@@ -73,7 +73,7 @@ impl Events {
 
 /// Whole lines as far as they fit, and a word on the rest.
 fn cut(note: &str) -> String {
-    const MORE: &str = "\n... and more: `mirrorgate check` shows all";
+    const MORE: &str = "\n... and more: the log of mirrorgate has all";
     if note.len() <= MOST_NOTE_BYTES {
         return note.to_owned();
     }
@@ -91,7 +91,7 @@ mod tests {
         let note = (1..200).map(|n| format!("line {n}: wröng")).collect::<Vec<_>>().join("\n");
         let cut = cut(&note);
         assert!(cut.len() <= MOST_NOTE_BYTES, "{}", cut.len());
-        assert!(cut.ends_with("wröng\n... and more: `mirrorgate check` shows all"), "{cut}");
+        assert!(cut.ends_with("wröng\n... and more: the log of mirrorgate has all"), "{cut}");
         assert_eq!(super::cut("line 1: wrong"), "line 1: wrong");
         assert!(super::cut(&"ö".repeat(2000)).len() <= MOST_NOTE_BYTES);
     }
