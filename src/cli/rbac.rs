@@ -13,13 +13,18 @@ use super::{Output, OutputArgs, policy_file, print_result};
 /// The service account of `manifests/base`, and what its objects are labelled with.
 const SERVICE_ACCOUNT: &str = "mirrorgate";
 
+/// The two roles: for the names in the policy, and for all Secrets.
+const NAMED: &str = "mirrorgate-pull-secrets";
+const ALL: &str = "mirrorgate-discover-pull-secrets";
+
 /// The most characters of a namespace's name.
 const MOST_NAMESPACE: usize = 63;
 
 /// Print the least access to Secrets that a policy needs: `mirrorgate rbac --policy FILE | kubectl apply -f -`
 ///
 /// One ClusterRole for the names that the policy gives, to list and watch these and no others. Where it discovers
-/// secrets, or makes their names for a namespace, another one for all Secrets: RBAC cannot be told which.
+/// secrets, or makes their names for a namespace, another one for all Secrets: RBAC cannot be told which. What an
+/// earlier policy needed `kubectl apply` leaves in place: a comment behind the objects has the command that removes it.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// The policy document
@@ -43,13 +48,7 @@ impl Args {
                 let list = json!({"apiVersion": "v1", "kind": "List", "items": items});
                 print_result(format!("{list:#}\n").as_bytes())?;
             }
-            Output::Text if roles.is_empty() => {
-                print_result(b"# This policy names no pull secrets: mirrorgate needs no access to Secrets.\n")?;
-            }
-            Output::Text => {
-                let documents: Vec<String> = roles.iter().map(ToString::to_string).collect();
-                print_result(documents.join("---\n").as_bytes())?;
-            }
+            Output::Text => print_result(text(&roles).as_bytes())?,
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -72,16 +71,33 @@ fn namespace(text: &str) -> Result<String, String> {
     ))
 }
 
+/// The objects, and behind them how to remove what an earlier policy needed and this one does not.
+fn text(roles: &[Role<'_>]) -> String {
+    let documents: Vec<String> = roles.iter().map(ToString::to_string).collect();
+    let mut text = documents.join("---\n");
+    if roles.is_empty() {
+        text += "# This policy names no pull secrets: mirrorgate needs no access to Secrets.\n";
+    }
+    let unneeded: Vec<&str> =
+        [NAMED, ALL].into_iter().filter(|name| roles.iter().all(|role| role.name != *name)).collect();
+    if !unneeded.is_empty() {
+        let names = unneeded.join(" ");
+        text += "# `kubectl apply` removes nothing. What an earlier policy needed, and this one does not:\n";
+        text += &format!("# kubectl delete clusterrolebinding,clusterrole {names} --ignore-not-found\n");
+    }
+    text
+}
+
 fn roles<'p>(policy: &'p Policy, namespace: &'p str) -> Vec<Role<'p>> {
     let names: Vec<&str> = policy.secret_names().collect();
     let named = (!names.is_empty()).then_some(Role {
-        name: "mirrorgate-pull-secrets",
+        name: NAMED,
         why: "The pull secrets that the policy names, in every namespace: these names and no others. Printed by `mirrorgate rbac`.",
         names,
         namespace,
     });
     let all = policy.needs_all_docker_configs().then_some(Role {
-        name: "mirrorgate-discover-pull-secrets",
+        name: ALL,
         why: "All Secrets of all namespaces, since the policy has `discover: true`, or `{namespace}` in the name of a secret: RBAC knows\n\
               # neither types nor patterns. Only those of type kubernetes.io/dockerconfigjson are asked for, and of these only the\n\
               # registries that they cover are kept. A policy that names its secrets needs none of this. Printed by `mirrorgate rbac`.",

@@ -92,9 +92,33 @@ fn a_policy_without_pull_secrets_needs_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let path = policy(&folder, "");
     let text = printed(&path, &[]);
-    assert!(text.starts_with("# ") && text.lines().count() == 1, "{text}");
+    assert!(
+        text.starts_with("# This policy names no pull secrets") && text.lines().all(|line| line.starts_with('#')),
+        "{text}"
+    );
     let list: Value = serde_json::from_str(&printed(&path, &["-o", "json"])).unwrap();
     assert_eq!(list, json!({"apiVersion": "v1", "kind": "List", "items": []}));
+}
+
+/// Access does not shrink by `kubectl apply` alone.
+#[test]
+fn s5_what_is_not_needed_any_more_is_said_with_the_command_that_removes_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let both = format!("{NAMED}{}", ALL.strip_prefix("pullSecrets:\n").unwrap());
+    let (named, all) = (" mirrorgate-pull-secrets", " mirrorgate-discover-pull-secrets");
+    for (lines, expected) in [
+        ("", Some(format!("{named}{all}"))),
+        (NAMED, Some(all.to_owned())),
+        (ALL, Some(named.to_owned())),
+        (&both, None),
+    ] {
+        let text = printed(&policy(&folder, lines), &[]);
+        let command =
+            text.lines().find_map(|line| line.strip_prefix("# kubectl delete clusterrolebinding,clusterrole"));
+        let names = command.map(|names| names.strip_suffix(" --ignore-not-found").unwrap().to_owned());
+        assert_eq!(names, expected, "{text}");
+        assert!(command.is_none_or(|command| text.ends_with(&format!("{command}\n"))), "{text}");
+    }
 }
 
 #[test]
@@ -115,5 +139,7 @@ fn s5_the_manifests_carry_what_is_printed() {
     let read = |path: &str| std::fs::read_to_string(manifests().join(path)).unwrap();
     assert_eq!(read("base/pull-secrets.yaml"), printed(&manifests().join("base/policy.yaml"), &[]));
     let folder = tempfile::tempdir().unwrap();
-    assert_eq!(read("components/discover-pull-secrets/rbac.yaml"), printed(&policy(&folder, ALL), &[]));
+    // The same but for the comment on the other role, which the base has.
+    let printed = printed(&policy(&folder, ALL), &[]);
+    assert_eq!(Some(&*read("components/discover-pull-secrets/rbac.yaml")), printed.split("# `kubectl").next());
 }

@@ -47,7 +47,7 @@ fn allow(policy: &str) {
     assert!(printed.status.success(), "{printed:?}");
     let roles = String::from_utf8(printed.stdout).unwrap();
     kubectl_with(&roles, &["apply", "-f", "-"]).success();
-    if !roles.contains(ALL_SECRETS) {
+    if !roles.contains(&format!("name: {ALL_SECRETS}\n")) {
         take_all_secrets_away();
     }
 }
