@@ -1,5 +1,6 @@
 //! One review, from the bytes of its body to the bytes of its answer, with the metrics and the one log line for it.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::time::{Duration, Instant};
 
@@ -27,7 +28,8 @@ pub async fn review(app: &App, mode: Mode, body: &[u8], budget: Duration) -> Res
     };
     // `managedFields` is handed on by the API server as its author wrote it, raw bytes and all. A body that is refused for
     // them would be a way past the gate under `failurePolicy: Ignore`; Go reads U+FFFD there, too.
-    let text = String::from_utf8_lossy(body);
+    // The check alone is several times as fast as the mending.
+    let text = str::from_utf8(body).map_or_else(|_| String::from_utf8_lossy(body), Cow::Borrowed);
     let answered = match Request::parse(&text) {
         Ok(request) => {
             let mut secrets = app.pull_secrets(&request.namespace);
