@@ -191,7 +191,7 @@ mod tests {
         let mut asked = asked.lock().unwrap().clone();
         asked.sort();
         let path = "/api/v1/namespaces/team-a/secrets?&fieldSelector=metadata.name%3D";
-        assert_eq!(asked, [format!("{path}gone&limit=50"), format!("{path}late&limit=50")]);
+        assert_eq!(asked, [format!("{path}gone&limit=250"), format!("{path}late&limit=250")]);
     }
 
     #[tokio::test]
