@@ -60,14 +60,14 @@ impl Selection {
     }
 
     /// So many Secrets are listed at a time. A page is in memory as a whole, twice while it is copied, and a Secret may
-    /// have 1 MiB, 1.4 MB in base64: 16 are 45 MB, of the 256 MiB of the Deployment.
+    /// have 1 MiB, 1.4 MB in base64: 40 are 112 MB, of the 256 MiB of the Deployment.
     ///
     /// Of all docker configs, one author alone can fill every page with large ones. Of one name a namespace has one: that
     /// takes as many namespaces, and there may be ten thousand, of which each page costs 2 ms.
     pub(super) fn page(&self) -> u32 {
         match self {
             Self::Named(_) => 250,
-            Self::DockerConfigs => 16,
+            Self::DockerConfigs => 40,
         }
     }
 }
