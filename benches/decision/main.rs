@@ -177,11 +177,11 @@ fn pull_secrets(criterion: &mut Criterion) {
     for (name, body) in [("2 containers", bodies::small()), ("72 containers", bodies::large())] {
         let text = std::str::from_utf8(&body).unwrap();
         let request = Request::parse(text).unwrap();
-        assert_eq!(request.decide(Mode::Enforce, &policy, &secrets).0.pull_secrets.added, ["harbor-pull"]);
+        assert_eq!(request.plan(&policy, &secrets).pull_secrets.added, ["harbor-pull"]);
         group.bench_function(name, |bencher| {
             bencher.iter(|| {
                 let request = Request::parse(black_box(text)).unwrap();
-                let (_, decision) = request.decide(Mode::Enforce, &policy, &secrets);
+                let decision = request.decide(Mode::Enforce, &request.plan(&policy, &secrets));
                 wire::answer(&request.uid, &decision)
             });
         });

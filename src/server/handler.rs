@@ -32,15 +32,14 @@ pub async fn review(app: &App, mode: Mode, body: &[u8], budget: Duration) -> Res
     let text = str::from_utf8(body).map_or_else(|_| String::from_utf8_lossy(body), Cow::Borrowed);
     let answered = match Request::parse(&text) {
         Ok(request) => {
-            let mut secrets = app.pull_secrets(&request.namespace);
-            let mut decided = request.decide(mode, &loaded.policy, &secrets);
-            if let Some(doubt) = decided.0.pull_secrets.in_doubt() {
+            let secrets = app.pull_secrets(&request.namespace);
+            let mut plan = request.plan(&loaded.policy, &secrets);
+            if let Some(doubt) = plan.pull_secrets.in_doubt() {
                 // What is in doubt is not waited for to the end: an answer is due in any case.
-                let looked = app.look_again(&request.namespace, secrets, &doubt, budget / 2);
-                secrets = looked.await;
-                decided = request.decide(mode, &loaded.policy, &secrets);
+                let looked = app.look_again(&request.namespace, secrets, &doubt, budget / 2).await;
+                plan = request.plan(&loaded.policy, &looked);
             }
-            let (plan, decision) = decided;
+            let decision = request.decide(mode, &plan);
             let answer = wire::answer(&request.uid, &decision);
             count(app, mode, &request, &plan, &decision, started);
             log(mode, &request, &plan, &decision, started);

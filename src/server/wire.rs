@@ -274,13 +274,17 @@ impl<'a> Request<'a> {
         }
     }
 
-    /// Decides this review under a policy, and hands over the plan that led there. `secrets` are those of the pod's
-    /// namespace.
-    pub fn decide<'p>(&'a self, mode: Mode, policy: &'p Policy, secrets: &PullSecrets) -> (Plan<'p, 'a>, Decision) {
-        let Some(change) = self.change() else { return (Plan::default(), Decision::pass()) };
-        let plan = plan(policy, &self.namespace, secrets, &self.pod, change);
-        let decision = decide(mode, &self.pod, change, &plan);
-        (plan, decision)
+    /// Plans for this review under a policy. `secrets` are those of the pod's namespace.
+    pub fn plan<'p>(&'a self, policy: &'p Policy, secrets: &PullSecrets) -> Plan<'p, 'a> {
+        match self.change() {
+            Some(change) => plan(policy, &self.namespace, secrets, &self.pod, change),
+            None => Plan::default(),
+        }
+    }
+
+    /// Decides this review by its plan.
+    pub fn decide(&self, mode: Mode, plan: &Plan<'_, '_>) -> Decision {
+        self.change().map_or_else(Decision::pass, |change| decide(mode, &self.pod, change, plan))
     }
 }
 

@@ -74,7 +74,7 @@ fn served() -> PullSecrets {
 fn answer(mode: Mode, policy: &Policy, secrets: &PullSecrets, review: &Value) -> Value {
     let body = String::from_utf8(body(review)).unwrap();
     let request = Request::parse(&body).unwrap();
-    let (_, decision) = request.decide(mode, policy, secrets);
+    let decision = request.decide(mode, &request.plan(policy, secrets));
     let answer: Value = serde_json::from_str(&wire::answer(&request.uid, &decision)).unwrap();
     answer["response"].clone()
 }
@@ -273,7 +273,7 @@ fn s6_what_a_finding_rests_on_is_in_doubt() {
     let in_doubt = |policy: &Policy, secrets: &PullSecrets, image: &str| {
         let review = review("CREATE", "", &pod(&[image]), &Value::Null).to_string();
         let request = Request::parse(&review).unwrap();
-        let (plan, _) = request.decide(Mode::Enforce, policy, secrets);
+        let plan = request.plan(policy, secrets);
         plan.pull_secrets
             .in_doubt()
             .map(|doubt| (doubt.names.into_iter().collect::<Vec<_>>().join(" "), doubt.discovered))
@@ -418,7 +418,7 @@ fn s2_a_secret_that_is_named_and_discovered_is_one() {
     let policy = Policy::read(&source).unwrap_or_else(|faults| panic!("{faults}")).policy;
     let body = review("CREATE", "", &pod(&["nginx", "busybox"]), &Value::Null).to_string();
     let request = Request::parse(&body).unwrap();
-    let (plan, _) = request.decide(Mode::Enforce, &policy, &served());
+    let plan = request.plan(&policy, &served());
     let uses: Vec<_> = plan.pull_secrets.uses.iter().map(|it| (&*it.name, &it.images[..])).collect();
     assert_eq!(uses[0], ("harbor-pull", &[0, 1][..]), "{uses:?}");
     assert_eq!(uses.iter().filter(|(name, _)| *name == "harbor-pull").count(), 1, "{uses:?}");

@@ -68,7 +68,7 @@ fn answer(mode: Mode, review: &Value) -> Value {
     let policy = policy();
     let answered = |body: &[u8]| {
         let request = Request::parse(std::str::from_utf8(body).unwrap()).unwrap();
-        let (_, decision) = request.decide(mode, &policy, &PullSecrets::unknown());
+        let decision = request.decide(mode, &request.plan(&policy, &PullSecrets::unknown()));
         wire::answer(&request.uid, &decision)
     };
     let answer = answered(&body(review));
@@ -507,7 +507,7 @@ fn a2_the_order_of_the_keys_decides_nothing() {
             format!(r#"{{"request":{{{request}}},"kind":"AdmissionReview","apiVersion":"admission.k8s.io/v1"}}"#);
         let request = Request::parse(&body).unwrap_or_else(|error| panic!("{body}: {error}"));
         let policy = policy();
-        let (_, decision) = request.decide(Mode::Enforce, &policy, &PullSecrets::unknown());
+        let decision = request.decide(Mode::Enforce, &request.plan(&policy, &PullSecrets::unknown()));
         assert_eq!((decision.allowed, !decision.patch.is_empty()), (true, changed), "{body}");
     }
 }
