@@ -107,6 +107,19 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// Reads an object into a value that is empty at first: `member` is called behind each key, and reads into it.
+    ///
+    /// # Errors
+    /// As `object`.
+    pub fn object_into<T: Default>(
+        &mut self,
+        mut member: impl FnMut(&mut T, &mut Self, &str) -> Result<(), Fault>,
+    ) -> Result<T, Fault> {
+        let mut value = T::default();
+        self.object(|json, key| member(&mut value, json, key))?;
+        Ok(value)
+    }
+
     /// Reads a list: `item` is called before each value, and reads it.
     ///
     /// # Errors

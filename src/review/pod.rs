@@ -90,15 +90,13 @@ fn pull_secret_names<'a>(json: &mut Reader<'a>) -> Result<Vec<Text<'a>>, Fault> 
     let mut names = Vec::new();
     json.list(|json| {
         let name = json.optional(|json| {
-            let mut name = None;
-            json.object(|json, key| {
+            json.object_into(|name: &mut Option<Text<'a>>, json, key| {
                 match key {
-                    "name" => name = text(json)?,
+                    "name" => *name = text(json)?,
                     _ => json.skip()?,
                 }
                 Ok(())
-            })?;
-            Ok(name)
+            })
         })?;
         names.extend(name.flatten());
         Ok(())
@@ -108,8 +106,7 @@ fn pull_secret_names<'a>(json: &mut Reader<'a>) -> Result<Vec<Text<'a>>, Fault> 
 
 impl<'a> Metadata<'a> {
     fn read(json: &mut Reader<'a>) -> Result<Self, Fault> {
-        let mut metadata = Self::default();
-        json.object(|json, key| {
+        json.object_into(|metadata: &mut Self, json, key| {
             match key {
                 "name" => metadata.name = text(json)?,
                 "generateName" => metadata.generate_name = text(json)?,
@@ -121,15 +118,13 @@ impl<'a> Metadata<'a> {
                 _ => json.skip()?,
             }
             Ok(())
-        })?;
-        Ok(metadata)
+        })
     }
 }
 
 impl<'a> Spec<'a> {
     fn read(json: &mut Reader<'a>) -> Result<Self, Fault> {
-        let mut spec = Self::default();
-        json.object(|json, key| {
+        json.object_into(|spec: &mut Self, json, key| {
             match key {
                 "containers" => spec.containers = entries(json, Container::read)?,
                 "initContainers" => spec.init_containers = entries(json, Container::read)?,
@@ -139,15 +134,13 @@ impl<'a> Spec<'a> {
                 _ => json.skip()?,
             }
             Ok(())
-        })?;
-        Ok(spec)
+        })
     }
 }
 
 impl<'a> Container<'a> {
     fn read(json: &mut Reader<'a>) -> Result<Self, Fault> {
-        let mut container = Self::default();
-        json.object(|json, key| {
+        json.object_into(|container: &mut Self, json, key| {
             match key {
                 "name" => container.name = text(json)?,
                 "image" => container.image = text(json)?,
@@ -155,45 +148,39 @@ impl<'a> Container<'a> {
                 _ => json.skip()?,
             }
             Ok(())
-        })?;
-        Ok(container)
+        })
     }
 }
 
 impl<'a> Volume<'a> {
     fn read(json: &mut Reader<'a>) -> Result<Self, Fault> {
-        let mut volume = Self::default();
-        json.object(|json, key| {
+        json.object_into(|volume: &mut Self, json, key| {
             match key {
                 "name" => volume.name = text(json)?,
                 "image" => volume.image = json.optional(ImageVolume::read)?,
                 _ => json.skip()?,
             }
             Ok(())
-        })?;
-        Ok(volume)
+        })
     }
 }
 
 impl<'a> ImageVolume<'a> {
     fn read(json: &mut Reader<'a>) -> Result<Self, Fault> {
-        let mut image = Self::default();
-        json.object(|json, key| {
+        json.object_into(|image: &mut Self, json, key| {
             match key {
                 "reference" => image.reference = text(json)?,
                 "pullPolicy" => image.pull_policy = text(json)?,
                 _ => json.skip()?,
             }
             Ok(())
-        })?;
-        Ok(image)
+        })
     }
 }
 
 impl<'a> Owner<'a> {
     fn read(json: &mut Reader<'a>) -> Result<Self, Fault> {
-        let mut owner = Self::default();
-        json.object(|json, key| {
+        json.object_into(|owner: &mut Self, json, key| {
             match key {
                 "apiVersion" => owner.api_version = text(json)?,
                 "kind" => owner.kind = text(json)?,
@@ -201,8 +188,7 @@ impl<'a> Owner<'a> {
                 _ => json.skip()?,
             }
             Ok(())
-        })?;
-        Ok(owner)
+        })
     }
 }
 
@@ -235,8 +221,7 @@ struct Annotations<'a> {
 
 impl<'a> Annotations<'a> {
     fn read(json: &mut Reader<'a>) -> Result<Self, Fault> {
-        let mut annotations = Self::default();
-        json.object(|json, key| {
+        json.object_into(|annotations: &mut Self, json, key| {
             let value = text(json)?;
             annotations.bytes += key.len() + value.as_deref().map_or(0, str::len);
             match key {
@@ -245,8 +230,7 @@ impl<'a> Annotations<'a> {
                 _ => {}
             }
             Ok(())
-        })?;
-        Ok(annotations)
+        })
     }
 }
 
@@ -267,16 +251,14 @@ impl<'a> Pod<'a> {
     /// # Errors
     /// As `parse`.
     pub fn read(json: &mut Reader<'a>) -> Result<Self, Fault> {
-        let mut pod = Self::default();
-        json.object(|json, key| {
+        json.object_into(|pod: &mut Self, json, key| {
             match key {
                 "metadata" => pod.metadata = json.optional(Metadata::read)?,
                 "spec" => pod.spec = json.optional(Spec::read)?,
                 _ => json.skip()?,
             }
             Ok(())
-        })?;
-        Ok(pod)
+        })
     }
 
     /// `metadata.name`; empty where absent, as it is under `generateName` (U5).

@@ -82,8 +82,7 @@ struct Resource<'a> {
 
 impl<'a> RawReview<'a> {
     fn read(json: &mut Reader<'a>) -> Result<Self, Fault> {
-        let mut review = Self::default();
-        json.object(|json, key| {
+        json.object_into(|review: &mut Self, json, key| {
             match key {
                 "apiVersion" => review.api_version = json.optional(Reader::string)?,
                 "kind" => review.kind = json.optional(Reader::string)?,
@@ -91,15 +90,13 @@ impl<'a> RawReview<'a> {
                 _ => json.skip()?,
             }
             Ok(())
-        })?;
-        Ok(review)
+        })
     }
 }
 
 impl<'a> RawRequest<'a> {
     fn read(json: &mut Reader<'a>) -> Result<Self, Fault> {
-        let mut request = Self::default();
-        json.object(|json, key| {
+        json.object_into(|request: &mut Self, json, key| {
             match key {
                 "uid" => request.uid = json.optional(Reader::string)?,
                 "resource" => request.resource = json.optional(Resource::read)?.unwrap_or_default(),
@@ -112,8 +109,7 @@ impl<'a> RawRequest<'a> {
                 _ => json.skip()?,
             }
             Ok(())
-        })?;
-        Ok(request)
+        })
     }
 
     fn pod(&self, json: &mut Reader<'a>) -> Result<RawPod<'a>, Fault> {
@@ -145,8 +141,7 @@ impl<'a> RawRequest<'a> {
 
 impl<'a> Resource<'a> {
     fn read(json: &mut Reader<'a>) -> Result<Self, Fault> {
-        let mut resource = Self::default();
-        json.object(|json, key| {
+        json.object_into(|resource: &mut Self, json, key| {
             match key {
                 "group" => resource.group = json.optional(Reader::string)?,
                 "version" => resource.version = json.optional(Reader::string)?,
@@ -154,8 +149,7 @@ impl<'a> Resource<'a> {
                 _ => json.skip()?,
             }
             Ok(())
-        })?;
-        Ok(resource)
+        })
     }
 }
 
