@@ -13,8 +13,10 @@
 //! | [`json`] | JSON of the request path: read borrowed, skipped fast, written in one go |
 //! | [`yaml`] | YAML as Kubernetes reads it, every node with its place in the source |
 //! | [`keyring`] | pull secrets: which images the kubelet has credentials for |
+//! | [`trust`] | certificates and chains, judged as the nodes' runtime judges them |
 //! | [`policy`] | the policy document, and its compiled form that cannot be invalid |
 //! | [`review`] | what is done to a pod under a policy, and the patch and words for it |
+//! | [`probe`] | registries over the network: names, TLS, the verdicts that are kept |
 //! | [`cluster`] | the API server: the policy ConfigMap and the Events on it, the pull secrets that the policy names |
 //! | [`app`] | what a handler may see |
 //! | [`server`] | the API server's calls to us: listener, router, wire format, health, metrics |
@@ -22,8 +24,8 @@
 //! | [`telemetry`] | the log subscriber and the name of every metric |
 //! | [`cli`] | one file a subcommand |
 //!
-//! Imports run one way: `image <- json <- yaml <- keyring <- policy <- review <- telemetry <- cluster <- app <- server <- serve <- cli <- main`.
-//! `image`, `json`, `yaml`, `keyring`, `policy` and `review` are pure: no clock, no file, no socket, no `async`.
+//! Imports run one way: `image <- json <- yaml <- keyring <- trust <- policy <- review <- telemetry <- probe <- cluster <- app <- server <- serve <- cli <- main`.
+//! `image`, `json`, `yaml`, `keyring`, `trust`, `policy` and `review` are pure: no clock, no file, no socket, no `async`.
 
 pub mod app;
 pub mod cli;
@@ -32,8 +34,10 @@ pub mod image;
 pub mod json;
 pub mod keyring;
 pub mod policy;
+pub mod probe;
 pub mod review;
 pub mod serve;
 pub mod server;
 pub mod telemetry;
+pub mod trust;
 pub mod yaml;

@@ -15,6 +15,7 @@ mod plan;
 mod pod;
 mod pull_secrets;
 mod secrets;
+mod verdict;
 
 pub use decide::{Cause, CauseReason, Decision, decide};
 pub use original_images::ORIGINAL_IMAGES;
@@ -23,6 +24,7 @@ pub use plan::{Kept, Outcome, Plan, PlannedImage, plan, plan_image};
 pub use pod::{ImageField, ImageList, Owner, Pod};
 pub use pull_secrets::{InDoubt, PullSecretPlan, SecretFinding, SecretState, SecretUse, pull_secret_names};
 pub use secrets::{Known, PullSecrets, Scope, SecretsByName};
+pub use verdict::{Unknown, UnknownClass, Unreachable, UnreachableClass, Untrusted, Verdict, Verdicts};
 
 /// How a namespace opted in; it arrives as the URL path that the API server calls (A8).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Without clock, file, socket and `async`.
-const PURE: &[&str] = &["image", "json", "yaml", "keyring", "policy", "review"];
+const PURE: &[&str] = &["image", "json", "yaml", "keyring", "trust", "policy", "review"];
 /// What gives one of those away, wherever it stands.
 const IMPURE_WORDS: &[&str] = &[
     "async",
@@ -22,7 +22,7 @@ const IMPURE_WORDS: &[&str] = &[
     "tower",
     "kube",
     "k8s_openapi",
-    "jiff",
+    "now",
     "rustls",
     "tokio_rustls",
     "tracing",
