@@ -7,6 +7,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use crate::keyring::{DOCKER_CONFIG_JSON, PullSecret};
 use crate::review::{PullSecrets, Scope, SecretsByName};
 
+use super::super::standing::{Access, with_names};
 use super::watched::WatchedSecret;
 
 /// The pull secrets of every namespace, as far as they are known. Without a writer it knows of nothing.
@@ -43,7 +44,7 @@ impl SecretStore {
 
 /// What one watch looks for, in every namespace.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Selection {
+pub(in super::super) enum Selection {
     /// The Secrets of this name, of any type. They are this watch's alone.
     Named(Arc<str>),
     /// All of the type `kubernetes.io/dockerconfigjson`.
@@ -68,6 +69,24 @@ impl Selection {
         match self {
             Self::Named(_) => 250,
             Self::DockerConfigs => 40,
+        }
+    }
+}
+
+impl Access for Selection {
+    const ROLE: &'static str = "a ClusterRole";
+
+    fn words<'s>(selections: impl Iterator<Item = &'s Self>) -> Option<String> {
+        let (mut names, mut all) = (Vec::new(), None);
+        for selection in selections {
+            match selection {
+                Self::Named(name) => names.push(&**name),
+                Self::DockerConfigs => all = Some("all secrets".to_owned()),
+            }
+        }
+        match (with_names("secrets", names), all) {
+            (Some(named), Some(all)) => Some(format!("{named}, and of {all}")),
+            (named, all) => named.or(all),
         }
     }
 }

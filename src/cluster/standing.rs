@@ -2,16 +2,32 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::super::watching::Fault;
-use super::store::Selection;
+use super::watching::Fault;
 
 /// This many names are spelled out.
 const MOST_NAMES: usize = 10;
 
+/// What a watch looks for, in the words of RBAC.
+pub(super) trait Access: Ord + Clone {
+    /// The kind of role that allows it, with its article.
+    const ROLE: &'static str;
+
+    /// What must be allowed to list and watch: `secrets with resourceNames [a, b]`. `None` where there is none.
+    fn words<'s>(selections: impl Iterator<Item = &'s Self>) -> Option<String>
+    where
+        Self: 's;
+}
+
 /// How each watch stands.
-#[derive(Debug, Default)]
-pub(super) struct Standings {
-    watches: BTreeMap<Selection, Standing>,
+#[derive(Debug)]
+pub(super) struct Standings<S> {
+    watches: BTreeMap<S, Standing>,
+}
+
+impl<S> Default for Standings<S> {
+    fn default() -> Self {
+        Self { watches: BTreeMap::new() }
+    }
 }
 
 /// How one watch stands.
@@ -22,9 +38,9 @@ struct Standing {
     fault: Option<Fault>,
 }
 
-impl Standings {
+impl<S: Access> Standings<S> {
     /// The watches that there are from now on.
-    pub(super) fn keep(&mut self, selections: &BTreeSet<Selection>) {
+    pub(super) fn keep(&mut self, selections: &BTreeSet<S>) {
         self.watches.retain(|selection, _| selections.contains(selection));
         for selection in selections {
             self.watches.entry(selection.clone()).or_default();
@@ -32,7 +48,7 @@ impl Standings {
     }
 
     /// A watch has its list, or broke.
-    pub(super) fn set(&mut self, selection: &Selection, fault: Option<Fault>) {
+    pub(super) fn set(&mut self, selection: &S, fault: Option<Fault>) {
         let standing = self.watches.entry(selection.clone()).or_default();
         standing.answered |= matches!(fault, None | Some(Fault::Forbidden(_)));
         // An API server that is away has not allowed anything.
@@ -48,7 +64,7 @@ impl Standings {
 
     /// Whether every watch was answered; else what is missing.
     pub(super) fn answered(&self) -> Result<(), String> {
-        match words(self.watches.iter().filter(|(_, standing)| !standing.answered).map(|(selection, _)| selection)) {
+        match S::words(self.watches.iter().filter(|(_, standing)| !standing.answered).map(|(selection, _)| selection)) {
             Some(missing) => Err(format!("not listed yet: {missing}")),
             None => Ok(()),
         }
@@ -61,10 +77,10 @@ impl Standings {
             _ => None,
         });
         let (_, message) = refused.clone().next()?;
-        let missing = words(refused.map(|(selection, _)| selection))?;
+        let missing = S::words(refused.map(|(selection, _)| selection))?;
         Some(format!(
-            "forbidden: a ClusterRole must allow list and watch of {missing}; \
-             `mirrorgate rbac --policy FILE` prints it ({message})"
+            "forbidden: {} must allow list and watch of {missing}; `mirrorgate rbac --policy FILE` prints it ({message})",
+            S::ROLE
         ))
     }
 
@@ -77,39 +93,28 @@ impl Standings {
     }
 }
 
-/// The selections as RBAC knows them: secrets with `resourceNames`, or all secrets. `None` where there is none.
-fn words<'s>(selections: impl Iterator<Item = &'s Selection>) -> Option<String> {
-    let (mut names, mut all) = (Vec::new(), false);
-    for selection in selections {
-        match selection {
-            Selection::Named(name) => names.push(&**name),
-            Selection::DockerConfigs => all = true,
-        }
-    }
+/// `secrets with resourceNames [a, b]`, of which some are spelled out; `None` without names.
+pub(super) fn with_names(resource: &str, mut names: Vec<&str>) -> Option<String> {
     let more = names.len().saturating_sub(MOST_NAMES);
     names.truncate(MOST_NAMES);
-    let mut named = format!("secrets with resourceNames [{}", names.join(", "));
+    let mut words = format!("{resource} with resourceNames [{}", names.join(", "));
     if more > 0 {
-        named.push_str(&format!(", and {more} more"));
+        words.push_str(&format!(", and {more} more"));
     }
-    named.push(']');
-    match (names.is_empty(), all) {
-        (true, false) => None,
-        (true, true) => Some("all secrets".to_owned()),
-        (false, false) => Some(named),
-        (false, true) => Some(format!("{named}, and of all secrets")),
-    }
+    words.push(']');
+    (!names.is_empty()).then_some(words)
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::secrets::Selection;
     use super::*;
 
     fn named(name: &str) -> Selection {
         Selection::Named(name.into())
     }
 
-    fn standings(selections: &[Selection]) -> Standings {
+    fn standings(selections: &[Selection]) -> Standings<Selection> {
         let mut standings = Standings::default();
         standings.keep(&selections.iter().cloned().collect());
         standings
