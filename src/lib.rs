@@ -16,6 +16,7 @@
 //! | [`trust`] | certificates and chains, judged as the nodes' runtime judges them |
 //! | [`policy`] | the policy document, and its compiled form that cannot be invalid |
 //! | [`review`] | what is done to a pod under a policy, and the patch and words for it |
+//! | [`files`] | files that somebody else changes while we run |
 //! | [`probe`] | registries over the network: names, TLS, the verdicts that are kept |
 //! | [`cluster`] | the API server: the policy ConfigMap and the Events on it, the pull secrets that the policy names |
 //! | [`app`] | what a handler may see |
@@ -24,12 +25,13 @@
 //! | [`telemetry`] | the log subscriber and the name of every metric |
 //! | [`cli`] | one file a subcommand |
 //!
-//! Imports run one way: `image <- json <- yaml <- keyring <- trust <- policy <- review <- telemetry <- probe <- cluster <- app <- server <- serve <- cli <- main`.
+//! Imports run one way: `image <- json <- yaml <- keyring <- trust <- policy <- review <- telemetry <- files <- probe <- cluster <- app <- server <- serve <- cli <- main`.
 //! `image`, `json`, `yaml`, `keyring`, `trust`, `policy` and `review` are pure: no clock, no file, no socket, no `async`.
 
 pub mod app;
 pub mod cli;
 pub mod cluster;
+pub mod files;
 pub mod image;
 pub mod json;
 pub mod keyring;

@@ -1,13 +1,13 @@
 //! `--policy FILE`: the policy without a cluster, read again whenever the file changes. The last good one stays in force
 //! (trap 28).
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::Context;
 use tokio::sync::watch;
 
+use crate::files::{FollowedFiles, News};
 use crate::policy::{Faults, LoadedPolicy, Policy};
 use crate::telemetry::{Metrics, Readiness};
 
@@ -17,18 +17,15 @@ pub(super) const READINESS: &str = "policy";
 const DOCUMENT: &str = "document";
 const FILE: &str = "file";
 
-/// The file is looked at this often. A change counts once it was seen twice: an editor may be in the midst of writing,
-/// and half a policy can be a valid one.
-const LOOK_EVERY: Duration = Duration::from_millis(250);
+/// No policy is larger (bytes): a ConfigMap has 1 MiB.
+const MOST_BYTES: u64 = 16 << 20;
 
 /// The one writer of the policy in force.
 pub(super) struct PolicyFile {
-    path: PathBuf,
+    file: FollowedFiles<1>,
     policy: watch::Sender<Option<Arc<LoadedPolicy>>>,
     metrics: Arc<Metrics>,
     readiness: Arc<Readiness>,
-    /// The content that was judged last, good or bad.
-    judged: Option<Vec<u8>>,
 }
 
 /// What came of the first look at the file.
@@ -45,13 +42,13 @@ impl PolicyFile {
         metrics: Arc<Metrics>,
         readiness: Arc<Readiness>,
     ) -> PolicyFile {
-        PolicyFile { path, policy, metrics, readiness, judged: None }
+        PolicyFile { file: FollowedFiles::new([path], MOST_BYTES), policy, metrics, readiness }
     }
 
     /// Puts the file in force for the first time.
     pub(super) fn first(mut self) -> anyhow::Result<First> {
-        let content = std::fs::read(&self.path).with_context(|| format!("the policy file {}", self.path.display()))?;
-        Ok(match self.judge(content) {
+        let [content] = self.file.first().context("the policy file")?;
+        Ok(match self.judge(&content) {
             Ok(()) => First::InForce(self),
             Err(_) => First::Faulty,
         })
@@ -59,45 +56,32 @@ impl PolicyFile {
 
     /// Follows the file, for ever.
     pub(super) async fn keep(mut self) {
-        let mut seen: Option<Vec<u8>> = None;
-        let mut away = false;
         loop {
-            tokio::time::sleep(LOOK_EVERY).await;
-            let content = match tokio::fs::read(&self.path).await {
-                Ok(content) => content,
-                Err(error) if away => {
-                    tracing::debug!(file = %self.path.display(), error = %error, "the policy file cannot be read");
-                    continue;
+            match self.file.next().await {
+                News::Content([content]) => {
+                    if let Err(faults) = self.judge(&content) {
+                        self.say_kept(DOCUMENT, &format!("the file has {} faults", faults.0.len()));
+                    }
                 }
-                Err(error) => {
-                    away = true;
-                    self.say_kept(FILE, &format!("the file cannot be read: {error}"));
-                    continue;
+                News::Away(error) => self.say_kept(FILE, &format!("the file cannot be read: {}", error.source)),
+                News::Back => {
+                    tracing::info!(file = %self.path().display(), "the policy file can be read again");
+                    // What was said of the document holds on where the file was put back as it was.
+                    self.readiness.remark(READINESS, FILE, None);
                 }
-            };
-            if std::mem::take(&mut away) {
-                tracing::info!(file = %self.path.display(), "the policy file can be read again");
-                // What was said of the document holds on where the file was put back as it was.
-                self.readiness.remark(READINESS, FILE, None);
-            }
-            if self.judged.as_ref() == Some(&content) {
-                seen = None;
-            } else if seen.as_ref() == Some(&content) {
-                seen = None;
-                if let Err(faults) = self.judge(content) {
-                    self.say_kept(DOCUMENT, &format!("the file has {} faults", faults.0.len()));
-                }
-            } else {
-                seen = Some(content);
             }
         }
     }
 
+    fn path(&self) -> &Path {
+        let [path] = self.file.paths();
+        path
+    }
+
     /// Puts `content` in force when it has no faults, and logs them when it has.
-    fn judge(&mut self, content: Vec<u8>) -> Result<(), Faults> {
-        let source = String::from_utf8_lossy(&content).into_owned();
-        self.judged = Some(content);
-        let file = self.path.display();
+    fn judge(&self, content: &[u8]) -> Result<(), Faults> {
+        let source = String::from_utf8_lossy(content);
+        let file = self.path().display();
         match Policy::read(&source) {
             Ok(compiled) => {
                 let generation = self.policy.borrow().as_ref().map_or(0, |loaded| loaded.generation) + 1;
@@ -123,7 +107,7 @@ impl PolicyFile {
     }
 
     fn say_kept(&self, about: &'static str, why: &str) {
-        tracing::warn!(file = %self.path.display(), "{why}; the last good policy stays in force");
+        tracing::warn!(file = %self.path().display(), "{why}; the last good policy stays in force");
         self.readiness.remark(READINESS, about, Some(format!("the last good one: {why}")));
     }
 }

@@ -22,6 +22,7 @@ use tokio::sync::watch;
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::GeneralName;
 
+use crate::files::{FileError, FollowedFiles, News};
 use crate::telemetry::{Metrics, Readiness};
 
 /// The part of [`Readiness`] that this module sets.
@@ -29,9 +30,8 @@ pub const READINESS: &str = "certificate";
 /// What `/readyz` remarks on.
 const NEWEST: &str = "newest";
 
-/// A mounted Secret is swapped by symlink, which a watch of the file sees once at most (trap 21): its content is
-/// looked at this often instead.
-const LOOK_EVERY: Duration = Duration::from_secs(2);
+/// No chain or key is larger (bytes): a Secret has 1 MiB.
+const MOST_BYTES: u64 = 1 << 20;
 /// Names that a self-made certificate always carries.
 const OWN_NAMES: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
 /// Clocks differ: a self-made certificate is valid from a little in the past.
@@ -107,11 +107,9 @@ pub enum CertificateError {
 /// The files of one pair, and the pair in force. One task keeps it up to date ([`Certificate::keep`]).
 #[derive(Debug)]
 pub struct Certificate {
-    certificate: PathBuf,
-    key: PathBuf,
+    /// The chain and its key.
+    files: FollowedFiles<2>,
     authority: Option<PathBuf>,
-    /// The content last looked at, good or not: a bad pair is reported once.
-    seen: (Vec<u8>, Vec<u8>),
     in_force: watch::Sender<Arc<CertifiedKey>>,
 }
 
@@ -131,9 +129,11 @@ impl Certificate {
                 (own.certificate, own.key, Some(own.authority))
             }
         };
-        let seen = (read(&certificate)?, read(&key)?);
-        let pair = parse(&certificate, &key, &seen)?;
-        report(&certificate, &pair, metrics);
+        let mut files = FollowedFiles::new([certificate, key], MOST_BYTES);
+        let content = files.first()?;
+        let pair = parse(files.paths(), &content)?;
+        let [certificate, _] = files.paths();
+        report(certificate, &pair, metrics);
         if let CertificateSource::Directory { names, .. } = source {
             for name in names.iter().filter(|name| !pair.names.contains(name)) {
                 tracing::warn!(
@@ -143,7 +143,7 @@ impl Certificate {
             }
         }
         let (in_force, _) = watch::channel(Arc::new(pair.key));
-        Ok(Certificate { certificate, key, authority, seen, in_force })
+        Ok(Certificate { files, authority, in_force })
     }
 
     /// The file of the CA that made the certificate, where we made it ourselves.
@@ -168,11 +168,15 @@ impl Certificate {
     /// Takes up every new pair that passes the checks, for ever. A pair that does not leaves the last one in force.
     pub async fn keep(mut self, metrics: Arc<Metrics>, readiness: Arc<Readiness>) {
         loop {
-            tokio::time::sleep(LOOK_EVERY).await;
-            match self.look_again().await {
-                Ok(None) => {}
-                Ok(Some(pair)) => {
-                    report(&self.certificate, &pair, &metrics);
+            let content = match self.files.next().await {
+                News::Content(content) => content,
+                // In the middle of a swap, or gone: nothing to take up, and the pair in memory serves on.
+                News::Away(_) | News::Back => continue,
+            };
+            match parse(self.files.paths(), &content) {
+                Ok(pair) => {
+                    let [certificate, _] = self.files.paths();
+                    report(certificate, &pair, &metrics);
                     readiness.remark(READINESS, NEWEST, None);
                     self.in_force.send_replace(Arc::new(pair.key));
                 }
@@ -183,20 +187,11 @@ impl Certificate {
             }
         }
     }
+}
 
-    /// The pair on disk when it is another than the one last looked at.
-    async fn look_again(&mut self) -> Result<Option<Pair>, CertificateError> {
-        let read = async |path: &Path| tokio::fs::read(path).await;
-        let (Ok(certificate), Ok(key)) = (read(&self.certificate).await, read(&self.key).await) else {
-            // In the middle of a swap, or gone: nothing to take up, and the pair in memory serves on.
-            return Ok(None);
-        };
-        let now = (certificate, key);
-        if now == self.seen {
-            return Ok(None);
-        }
-        self.seen = now;
-        parse(&self.certificate, &self.key, &self.seen).map(Some)
+impl From<FileError> for CertificateError {
+    fn from(FileError { path, source }: FileError) -> Self {
+        Self::File { path, source }
     }
 }
 
@@ -218,9 +213,9 @@ struct Pair {
     names: Vec<String>,
 }
 
-fn parse(certificate: &Path, key: &Path, content: &(Vec<u8>, Vec<u8>)) -> Result<Pair, CertificateError> {
+fn parse([certificate, key]: &[PathBuf; 2], content: &[Vec<u8>; 2]) -> Result<Pair, CertificateError> {
     let bad = |path: &Path, message: String| CertificateError::Content { path: path.to_owned(), message };
-    let chain = CertificateDer::pem_slice_iter(&content.0)
+    let chain = CertificateDer::pem_slice_iter(&content[0])
         .collect::<Result<Vec<_>, _>>()
         .map_err(|error| bad(certificate, format!("not PEM: {error}")))?;
     let first = chain.first().ok_or_else(|| bad(certificate, "no CERTIFICATE block in it".to_owned()))?;
@@ -228,7 +223,7 @@ fn parse(certificate: &Path, key: &Path, content: &(Vec<u8>, Vec<u8>)) -> Result
         .map_err(|error| bad(certificate, format!("its first block is no X.509 certificate: {error}")))?;
     let not_after = parsed.validity().not_after.timestamp();
     let names = names(&parsed);
-    let private = PrivateKeyDer::from_pem_slice(&content.1)
+    let private = PrivateKeyDer::from_pem_slice(&content[1])
         .map_err(|error| bad(key, format!("no private key in PEM that we can read: {error}")))?;
     let key = CertifiedKey::from_der(chain, private, &aws_lc_rs::default_provider()).map_err(|source| {
         CertificateError::Pair { certificate: certificate.to_owned(), key: key.to_owned(), source }
@@ -261,10 +256,6 @@ fn report(path: &Path, pair: &Pair, metrics: &Metrics) {
     } else {
         tracing::info!(file = %file, days_left = left / (24 * 60 * 60), "serving certificate loaded");
     }
-}
-
-fn read(path: &Path) -> Result<Vec<u8>, CertificateError> {
-    fs::read(path).map_err(|source| CertificateError::File { path: path.to_owned(), source })
 }
 
 /// The files that `--cert-dir` keeps.
