@@ -12,8 +12,9 @@ use std::time::Duration;
 use anyhow::Context;
 
 use super::{Color, Common, policy_file};
+use crate::policy::parse_duration;
 use crate::serve::{self, Settings};
-use crate::server::{CertificateSource, parse_duration};
+use crate::server::CertificateSource;
 use crate::telemetry::{self, Format, Level};
 
 /// A review takes microseconds: more threads than these would only cost memory on a large machine.

@@ -87,6 +87,11 @@ impl HostPattern {
         }
     }
 
+    /// Whether it is `*`.
+    pub(super) fn is_any(&self) -> bool {
+        self.text == "*"
+    }
+
     fn shape(&self) -> Shape<'_> {
         match self.text.strip_prefix('*') {
             None => Shape::Exact(&self.text),

@@ -1,7 +1,7 @@
 //! A mirror: which references it serves, and what they are called there (M3, M6, M7).
 
 use super::NotServedReason;
-use super::document::PullFromMirror;
+use super::document::{MirrorSourcePolicy, PullFromMirror};
 use super::endpoint::Endpoint;
 use super::globs::RepositoryGlobs;
 use super::hosts::canonical_host;
@@ -18,6 +18,7 @@ pub struct Mirror {
     template: Template,
     repositories: RepositoryGlobs,
     pulls: PullFromMirror,
+    source_policy: MirrorSourcePolicy,
 }
 
 impl Mirror {
@@ -27,13 +28,14 @@ impl Mirror {
         template: Template,
         repositories: RepositoryGlobs,
         pulls: PullFromMirror,
+        source_policy: MirrorSourcePolicy,
     ) -> Self {
         let mut base = format!("{}/", endpoint.registry.as_str());
         if !endpoint.prefix.is_empty() {
             base.push_str(&endpoint.prefix);
             base.push('/');
         }
-        Self { name, endpoint, base, template, repositories, pulls }
+        Self { name, endpoint, base, template, repositories, pulls, source_policy }
     }
 
     /// The name, unique in the policy; for metrics and messages.
@@ -49,6 +51,12 @@ impl Mirror {
     /// Whether the endpoint speaks HTTP without TLS (T6).
     pub fn plain_http(&self) -> bool {
         self.endpoint.plain_http
+    }
+
+    /// Whether an image may be pulled from the registry that its author named, while the mirrors for it cannot be reached
+    /// (M11).
+    pub fn may_contact_source(&self) -> bool {
+        self.source_policy == MirrorSourcePolicy::AllowContactingSource
     }
 
     /// Whether the mirror may serve this reference (M3, M7), whose repository in canonical form is given as well, else why

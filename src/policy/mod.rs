@@ -8,10 +8,13 @@
 //!
 //! Not here: the pod, and what is done to it (`review`); where the document comes from (`cluster`, `serve`).
 
+use core::net::IpAddr;
 use std::collections::HashSet;
 
+mod bundle_ref;
 mod compile;
 mod document;
+mod duration;
 mod endpoint;
 mod fault;
 mod globs;
@@ -19,18 +22,24 @@ mod hosts;
 mod loaded;
 mod mirror;
 mod namespaces;
+mod probe;
 mod pull_secrets;
 mod read;
 mod template;
+mod trust;
 
-pub use document::OnMissingPullSecret;
+pub use bundle_ref::{BundleRef, KeyRef};
+pub use document::{OnMissingPullSecret, OnUnreachable, OnUntrusted};
+pub use duration::{InvalidDuration, parse_duration};
 pub use fault::{Fault, Faults, Related, Severity};
 pub use hosts::{HostPattern, InvalidPattern};
 pub use loaded::LoadedPolicy;
 pub use mirror::{InvalidResult, Mirror};
+pub use probe::ProbeSettings;
 pub use pull_secrets::{InvalidSecretName, PullSecretRule, PullSecretSource, SecretName};
+pub use trust::{CaSource, Checked};
 
-use crate::image::Reference;
+use crate::image::{Reference, Registry};
 use crate::yaml::{self, Limits, Span, Value};
 use fault::Collector;
 
@@ -48,6 +57,8 @@ pub struct Policy {
     endpoints: hosts::Map<usize>,
     pull_secrets: pull_secrets::PullSecretRules,
     on_missing_pull_secret: OnMissingPullSecret,
+    trust: trust::TrustRules,
+    probe: ProbeSettings,
     ignored: Ignored,
 }
 
@@ -251,6 +262,58 @@ impl Policy {
     /// What is done where a pull secret is missing or does not cover the registry (S6).
     pub fn on_missing_pull_secret(&self) -> OnMissingPullSecret {
         self.on_missing_pull_secret
+    }
+
+    /// Whether a registry, in canonical form, is checked before a pod may pull from it, and why (T1). Allocates nothing.
+    pub fn checked(&self, registry: &str) -> Option<Checked<'_>> {
+        if let Some(&first) = self.endpoints.get(registry) {
+            return Some(Checked::Mirror(&self.mirrors[first]));
+        }
+        let pattern = self.trust.listed(registry)?;
+        Some(if pattern.is_any() { Checked::Anything } else { Checked::Listed(pattern) })
+    }
+
+    /// Where the CAs for a registry, in canonical form, come from (T2): the `caBundle` of the mirrors that are there,
+    /// `additionalTrustedCAs` and `caBundles` that are for it, in the order of the document, then the public roots. None
+    /// of them vouches for a registry that is not its own.
+    pub fn ca_sources(&self, registry: &str) -> Vec<CaSource<'_>> {
+        self.trust.ca_sources(registry)
+    }
+
+    /// The CA bundles that are kept elsewhere, each once, sorted.
+    pub fn bundles(&self) -> impl Iterator<Item = &BundleRef> {
+        self.trust.bundles()
+    }
+
+    /// The registries that are known before any pod names them: the mirrors' endpoints, and those that
+    /// `trust.registries` lists by name. Each once.
+    pub fn probed_ahead(&self) -> impl Iterator<Item = &Registry> {
+        self.trust.probed_ahead.iter()
+    }
+
+    /// What is done with a pod that pulls from a registry whose certificate the nodes would refuse (T5).
+    pub fn on_untrusted(&self) -> OnUntrusted {
+        self.trust.on_untrusted
+    }
+
+    /// What is done with a pod that pulls from a registry that cannot be reached, or of which nothing is known (T5).
+    pub fn on_unreachable(&self) -> OnUnreachable {
+        self.trust.on_unreachable
+    }
+
+    /// The networks that are never connected to, besides those that never are (P2). None holds IPv4 addresses as IPv6.
+    pub fn denied_networks(&self) -> &[ipnet::IpNet] {
+        &self.trust.denied_networks
+    }
+
+    /// Whether a mirror's endpoint is this very address (P2). It says nothing of a name that has the address.
+    pub fn is_literal_endpoint(&self, address: IpAddr) -> bool {
+        self.trust.literal_endpoints.contains(&address.to_canonical())
+    }
+
+    /// How registries are asked.
+    pub fn probe(&self) -> &ProbeSettings {
+        &self.probe
     }
 
     /// The JSON Schema of the document.

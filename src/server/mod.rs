@@ -12,7 +12,6 @@ mod activity;
 mod body;
 mod certificate;
 mod connection;
-mod duration;
 pub mod handler;
 mod health;
 mod listener;
@@ -22,7 +21,6 @@ pub mod wire;
 
 pub use certificate::{Certificate, CertificateError, CertificateSource, READINESS as CERTIFICATE_READINESS};
 pub use connection::Stage;
-pub use duration::{InvalidDuration, parse_duration};
 pub use health::health_router;
 pub use listener::serve_connections;
 pub use refusal::Refusal;

@@ -20,10 +20,10 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 
 use super::body::{self, ALL_BODIES, BodyError, Room, WholeBody};
-use super::duration::parse_duration;
 use super::handler;
 use super::refusal::Refusal;
 use crate::app::App;
+use crate::policy::parse_duration;
 use crate::review::Mode;
 
 pub use super::body::MAX_BODY;

@@ -5,5 +5,7 @@
 //! from a verdict (`review`).
 
 mod fault;
+mod interim;
 
 pub use fault::Fault;
+pub use interim::{Bundle, Certificate, Pool, Skipped, SkippedKind};

@@ -8,6 +8,7 @@ mod json;
 mod keyring;
 mod policy;
 mod policy_properties;
+mod policy_trust;
 mod pull_secrets;
 mod rbac_command;
 mod reference;

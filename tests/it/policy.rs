@@ -813,7 +813,7 @@ fn a_document_that_is_too_large_is_refused() {
 
 #[test]
 fn unknown_keys_are_refused_each_with_a_mend() {
-    let keys = "the keys here are `name`, `endpoint`, `hosts`, `repositories`, `pathTemplate`, `pullFromMirror`, `plainHTTP`, `pullSecrets`";
+    let keys = "the keys here are `name`, `endpoint`, `hosts`, `repositories`, `pathTemplate`, `pullFromMirror`, `plainHTTP`, `mirrorSourcePolicy`, `caBundle`, `pullSecrets`";
     assert_body_faults(
         "registryMirror: []\nignore: {image: [], owners: []}\nhosts: []\nregistries: []\n",
         &[
@@ -821,7 +821,7 @@ fn unknown_keys_are_refused_each_with_a_mend() {
             "4:10 ignore.image: unknown key `image`; did you mean `images`?",
             "4:21 ignore.owners: unknown key `owners`; the keys here are `images`, `registries`, `ownerKinds`",
             "5:1 hosts: unknown key `hosts`; `hosts` belongs in an entry of `registryMirrors`",
-            "6:1 registries: unknown key `registries`; `registries` belongs in an entry of `pullSecrets`, or under `ignore`",
+            "6:1 registries: unknown key `registries`; `registries` belongs in an entry of `pullSecrets`, or under `trust`, or in an entry of `additionalTrustedCAs`, or in an entry of `caBundles`, or under `ignore`",
         ],
     );
     for (key, help) in [
@@ -830,20 +830,18 @@ fn unknown_keys_are_refused_each_with_a_mend() {
         ("path_template", "did you mean `pathTemplate`?"),
         ("include", "`include` belongs under `repositories`"),
         ("discover", "`discover` belongs in an entry of `pullSecrets`"),
-        // Keys of other releases: no key is accepted and then not obeyed.
-        ("mirrorSourcePolicy", keys),
-        ("caBundle", keys),
+        ("onUntrusted", "`onUntrusted` belongs under `trust`"),
+        // A key of another system: no key is accepted and then not obeyed.
+        ("rewrites", keys),
     ] {
         assert_mirror_fault(
             &format!("{key}: []"),
             &format!("6:3 registryMirrors[0].{key}: unknown key `{key}`; {help}"),
         );
     }
-    for key in ["trust", "probe"] {
-        let found = faults(&format!("{HEAD}{key}: {{}}\n"));
-        assert_eq!(found.len(), 1, "{found:?}");
-        assert!(found[0].starts_with(&format!("3:1 {key}: unknown key `{key}`; ")), "{found:?}");
-    }
+    let found = faults(&format!("{HEAD}rules: {{}}\n"));
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(found[0].starts_with("3:1 rules: unknown key `rules`; the keys here are `apiVersion`, "), "{found:?}");
 }
 
 #[test]
@@ -988,7 +986,7 @@ ignore:
   images: ['x*']
   registries: ['*foo']
   ownerKinds: [cluster]
-trust: {}
+trust: []
 ";
     let found = faults(source);
     let places: Vec<&str> = found.iter().map(|fault| fault.split(": ").next().unwrap()).collect();
@@ -1008,7 +1006,7 @@ trust: {}
             "12:12 ignore.images[0]",
             "13:16 ignore.registries[0]",
             "14:16 ignore.ownerKinds[0]",
-            "15:1 trust",
+            "15:8 trust",
         ],
         "{}",
         found.join("\n")

@@ -6,7 +6,10 @@ use std::collections::{HashMap, HashSet};
 
 use globset::Glob;
 
+mod ca;
+mod probe;
 mod pull_secrets;
+mod trust;
 
 use super::document::{API_VERSION, Document, Ignore, KIND, RegistryMirror, Repositories, Spanned, Texts};
 use super::endpoint::Endpoint;
@@ -16,6 +19,7 @@ use super::hosts::{self, HostIndex, HostPattern, InvalidPattern};
 use super::mirror::Mirror;
 use super::pull_secrets::Source;
 use super::template::Template;
+use super::trust::Ca;
 use super::{Ignored, Policy};
 use crate::image::Reference;
 use crate::yaml::Span;
@@ -29,7 +33,8 @@ pub(super) fn policy(document: &Document, faults: &mut Collector<'_>) -> Policy 
     expect(&document.kind, "kind", KIND, faults);
 
     let entries = document.registry_mirrors.as_ref().map_or(&[][..], |mirrors| &mirrors.value);
-    names(entries, faults);
+    let names = entries.iter().map(|entry| entry.name.as_ref());
+    unique_names("registryMirrors", "a mirror", names, faults);
     let read: Vec<Read> = entries.iter().enumerate().map(|(index, entry)| mirror(index, entry, faults)).collect();
     sources(&read, faults);
 
@@ -39,6 +44,8 @@ pub(super) fn policy(document: &Document, faults: &mut Collector<'_>) -> Policy 
         endpoints: hosts::Map::default(),
         pull_secrets: pull_secrets::rules(&read, document, faults),
         on_missing_pull_secret: document.on_missing_pull_secret.as_ref().map(|on| on.value).unwrap_or_default(),
+        trust: trust::rules(&read, document.trust.as_ref(), faults),
+        probe: probe::settings(document.probe.as_ref(), faults),
         ignored: ignored(document.ignore.as_ref(), faults),
     };
     for Read { mirror, hosts, .. } in read {
@@ -62,22 +69,29 @@ fn expect(written: &Option<Spanned<String>>, key: &str, expected: &str, faults: 
     }
 }
 
-fn names(entries: &[RegistryMirror], faults: &mut Collector<'_>) {
+/// Names of the entries of one list, that none may share.
+fn unique_names<'d>(
+    list: &str,
+    what: &str,
+    names: impl Iterator<Item = Option<&'d Spanned<String>>>,
+    faults: &mut Collector<'_>,
+) {
     let mut first_places: HashMap<&str, (usize, Span)> = HashMap::new();
-    for (index, entry) in entries.iter().enumerate() {
-        let Some(name) = &entry.name else { continue };
-        let path = format!("registryMirrors[{index}].name");
+    for (index, name) in names.enumerate() {
+        let Some(name) = name else { continue };
+        let path = format!("{list}[{index}].name");
         if !is_name(&name.value) {
-            faults.error(&path, name.span, format!("{} is no name of a mirror", quoted(&name.value))).help(
+            faults.error(&path, name.span, format!("{} is no name of {what}", quoted(&name.value))).help(
                 "a name has 1 to 63 letters, digits, `-`, `_` and `.`, and begins and ends with a letter or digit",
             );
         }
         let (first_index, first) = *first_places.entry(&name.value).or_insert((index, name.span));
         if first_index != index {
             let line = faults.line(first);
+            let each = what.strip_prefix("a ").unwrap_or(what);
             faults
                 .error(&path, name.span, format!("the name {} is taken, on line {line}", quoted(&name.value)))
-                .help("give each mirror a name of its own")
+                .help(format!("give each {each} a name of its own"))
                 .related(first, "first here");
         }
     }
@@ -99,6 +113,7 @@ struct Read {
     endpoint: Option<(Endpoint, Span)>,
     hosts: Vec<Indexed<HostPattern>>,
     pull_secrets: Vec<Source>,
+    ca: Option<Ca>,
     /// There if the entry has no fault of its own.
     mirror: Option<Mirror>,
 }
@@ -133,16 +148,21 @@ fn mirror(index: usize, entry: &RegistryMirror, faults: &mut Collector<'_>) -> R
         None => Some(Template::default()),
     };
     let pulls = entry.pull_from_mirror.as_ref().map(|pulls| pulls.value).unwrap_or_default();
+    let source_policy = entry.mirror_source_policy.as_ref().map(|written| written.value).unwrap_or_default();
     let mirror = match (&endpoint, template, repositories) {
         (Some((endpoint, _)), Some(template), Some(repositories)) => {
-            let mirror = Mirror::new(name.clone(), endpoint.clone(), template, repositories, pulls);
+            let mirror = Mirror::new(name.clone(), endpoint.clone(), template, repositories, pulls, source_policy);
             let place = entry.path_template.as_ref().or(entry.endpoint.as_ref()).map(|written| written.span);
             try_sample(&path, entry.path_template.is_some(), &mirror, place, faults).then_some(mirror)
         }
         _ => None,
     };
     let pull_secrets = pull_secrets::of_mirror(&path, entry.pull_secrets.as_ref(), faults);
-    Read { index, name, endpoint, hosts, pull_secrets, mirror }
+    let ca = entry.ca_bundle.as_ref().and_then(|written| {
+        let of_plain_http = endpoint.as_ref().filter(|(endpoint, _)| endpoint.plain_http);
+        trust::of_mirror(&path, &name, written, of_plain_http.map(|(_, span)| *span), faults)
+    });
+    Read { index, name, endpoint, hosts, pull_secrets, ca, mirror }
 }
 
 fn endpoint(path: &str, written: &Spanned<String>, faults: &mut Collector<'_>) -> Option<(Endpoint, Span)> {
@@ -394,7 +414,7 @@ fn owner_kind_mend(text: &str) -> Option<String> {
     let (group, kind) = match parts.as_slice() {
         [kind] => (None, *kind),
         [group, kind] => (Some(*group), *kind),
-        [group, version, kind] if is_version(version) && is_group(group) && is_kind(kind) => {
+        [group, version, kind] if is_version(version) && is_dns_name(group) && is_kind(kind) => {
             return Some(format!("leave the version out: `{group}/{kind}`"));
         }
         _ => (Some(""), ""),
@@ -402,7 +422,7 @@ fn owner_kind_mend(text: &str) -> Option<String> {
     if group.is_some_and(is_version) && is_kind(kind) {
         return Some(format!("kinds of the core group are written without it: `{kind}`"));
     }
-    if group.is_none_or(is_group) && is_kind(kind) {
+    if group.is_none_or(is_dns_name) && is_kind(kind) {
         return None;
     }
     Some("write `group/Kind`, such as `postgresql.cnpg.io/Cluster`, or `Kind` for the core group".to_owned())
@@ -413,8 +433,8 @@ fn is_kind(text: &str) -> bool {
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric())
 }
 
-/// A DNS name in lower case.
-fn is_group(text: &str) -> bool {
+/// Whether it is a DNS name in lower case.
+fn is_dns_name(text: &str) -> bool {
     text.split('.').all(|label| {
         !label.is_empty()
             && !label.starts_with('-')

@@ -1,9 +1,16 @@
 //! The policy document as it is written, and the source of its JSON Schema. It checks nothing.
 //!
 //! Every value knows its place. What is absent, or was unreadable and is a fault already, is `None`, so that the checks
-//! of `compile.rs` run over all that could be read. The doc comments are the schema's descriptions.
+//! of `compile` run over all that could be read. The doc comments are the schema's descriptions.
 
 use schemars::JsonSchema;
+
+mod trust;
+
+pub(super) use trust::{
+    AdditionalTrustedCa, CaBundle, MirrorSourcePolicy, ObjectKey, Probe, Trust, TrustedCaBundle, Ttl,
+};
+pub use trust::{OnUnreachable, OnUntrusted};
 
 use crate::yaml::Span;
 
@@ -22,7 +29,8 @@ pub(super) struct Spanned<T> {
 /// A list of texts; entries that were unreadable keep their place.
 pub(super) type Texts = Spanned<Vec<Option<Spanned<String>>>>;
 
-/// mirrorgate's policy: which images come from which mirror, and which pull secrets go with them.
+/// mirrorgate's policy: which images come from which mirror, which pull secrets go with them, and which registries must be
+/// trusted.
 #[derive(Debug, Default, JsonSchema)]
 #[schemars(title = "mirrorgate policy", rename = "Policy", rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct Document {
@@ -45,6 +53,12 @@ pub(super) struct Document {
     /// and a metric.
     #[schemars(default, with = "OnMissingPullSecret", extend("default" = "warn"))]
     pub(super) on_missing_pull_secret: Option<Spanned<OnMissingPullSecret>>,
+    /// Which registries are checked before a pod may pull from them, and by which CAs.
+    #[schemars(default, with = "Trust")]
+    pub(super) trust: Option<Trust>,
+    /// How registries are asked.
+    #[schemars(default, with = "Probe")]
+    pub(super) probe: Option<Probe>,
     /// What is left alone.
     #[schemars(default, with = "Ignore")]
     pub(super) ignore: Option<Ignore>,
@@ -83,6 +97,13 @@ pub(super) struct RegistryMirror {
     /// Whether the endpoint is `http://`, without TLS: whoever is on the way can change what is pulled.
     #[schemars(rename = "plainHTTP", default, with = "bool", extend("default" = false))]
     pub(super) plain_http: Option<Spanned<bool>>,
+    /// What becomes of an image while the mirror, and the other mirrors for its host, cannot be reached. A mirror whose
+    /// certificate is refused is no such case.
+    #[schemars(default, with = "MirrorSourcePolicy", extend("default" = "NeverContactSource"))]
+    pub(super) mirror_source_policy: Option<Spanned<MirrorSourcePolicy>>,
+    /// The CAs of this endpoint, which vouch for no other registry.
+    #[schemars(default, with = "CaBundle")]
+    pub(super) ca_bundle: Option<CaBundle>,
     /// The names of the secrets that go with this endpoint, in all namespaces: short for entries of the document's
     /// `pullSecrets` with this registry. `{namespace}` may stand in them.
     #[schemars(default, with = "Vec<String>", length(min = 1))]
@@ -197,6 +218,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::super::Policy;
+    use super::super::read::trust::{MIRROR_SOURCE_POLICY, ON_UNREACHABLE, ON_UNTRUSTED};
     use super::super::read::{KEYS, ON_MISSING_PULL_SECRET, PULL_FROM_MIRROR};
 
     /// The keys that the schema gives the mapping of this name, and those of them that must be there.
@@ -223,14 +245,18 @@ mod tests {
 
     #[test]
     fn the_schema_and_the_reader_know_the_same_required_keys() {
-        for (name, source) in [("Policy", "{x: 1}"), ("RegistryMirror", "registryMirrors: [{}]")] {
+        for (name, place, source) in [
+            ("Policy", "", "{x: 1}"),
+            ("RegistryMirror", "registryMirrors[0]", "registryMirrors: [{}]"),
+            ("AdditionalTrustedCa", "trust.additionalTrustedCAs[0]", "trust: {additionalTrustedCAs: [{}]}"),
+            ("ObjectKey", "trust.caBundles[0].configMap", "trust: {caBundles: [{configMap: {}}]}"),
+        ] {
             let faults = Policy::read(source).unwrap_err();
-            let place = if name == "Policy" { "" } else { "registryMirrors[0]" };
             let missing = faults.0.iter().filter(|fault| fault.path == place);
             let missing = missing.filter_map(|fault| fault.message.split('`').nth(1).map(str::to_owned)).collect();
             assert_eq!(keys(name).1, missing, "{name}");
         }
-        for name in ["Repositories", "PullSecret", "Ignore"] {
+        for name in ["Repositories", "PullSecret", "Ignore", "Trust", "CaBundle", "TrustedCaBundle", "Probe", "Ttl"] {
             assert!(keys(name).1.is_empty(), "{name}");
         }
     }
@@ -244,5 +270,8 @@ mod tests {
         };
         assert_eq!(values("PullFromMirror"), PULL_FROM_MIRROR.map(|(name, _)| name));
         assert_eq!(values("OnMissingPullSecret"), ON_MISSING_PULL_SECRET.map(|(name, _)| name));
+        assert_eq!(values("OnUntrusted"), ON_UNTRUSTED.map(|(name, _)| name));
+        assert_eq!(values("OnUnreachable"), ON_UNREACHABLE.map(|(name, _)| name));
+        assert_eq!(values("MirrorSourcePolicy"), MIRROR_SOURCE_POLICY.map(|(name, _)| name));
     }
 }

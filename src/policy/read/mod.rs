@@ -1,9 +1,13 @@
 //! YAML tree -> document: keys and types, every fault at once.
 //!
 //! Hand-written, as a deserialiser stops at its first fault and forgets places. What the values mean is the business
-//! of `compile.rs`.
+//! of `compile`.
 
 use std::collections::HashMap;
+
+pub(super) mod trust;
+
+pub(super) use trust::DURATION_HELP;
 
 use super::document::{
     Document, Ignore, OnMissingPullSecret, PullFromMirror, PullSecret, RegistryMirror, Repositories, Spanned, Texts,
@@ -18,11 +22,29 @@ pub(super) const KEYS: &[(&str, &[&str])] = &[
     ("RegistryMirror", REGISTRY_MIRROR),
     ("Repositories", REPOSITORIES),
     ("PullSecret", PULL_SECRET),
+    ("Trust", trust::TRUST),
+    ("AdditionalTrustedCa", trust::ADDITIONAL_TRUSTED_CA),
+    ("CaBundle", trust::CA_BUNDLE),
+    ("TrustedCaBundle", trust::TRUSTED_CA_BUNDLE),
+    ("ObjectKey", trust::OBJECT_KEY),
+    ("Probe", trust::PROBE),
+    ("Ttl", trust::TTL),
     ("Ignore", IGNORE),
 ];
-const ROOT: &[&str] = &["apiVersion", "kind", "registryMirrors", "pullSecrets", "onMissingPullSecret", "ignore"];
-const REGISTRY_MIRROR: &[&str] =
-    &["name", "endpoint", "hosts", "repositories", "pathTemplate", "pullFromMirror", "plainHTTP", "pullSecrets"];
+const ROOT: &[&str] =
+    &["apiVersion", "kind", "registryMirrors", "pullSecrets", "onMissingPullSecret", "trust", "probe", "ignore"];
+const REGISTRY_MIRROR: &[&str] = &[
+    "name",
+    "endpoint",
+    "hosts",
+    "repositories",
+    "pathTemplate",
+    "pullFromMirror",
+    "plainHTTP",
+    "mirrorSourcePolicy",
+    "caBundle",
+    "pullSecrets",
+];
 const PULL_SECRET: &[&str] = &["name", "discover", "registries", "namespaces"];
 const REPOSITORIES: &[&str] = &["include", "exclude"];
 const IGNORE: &[&str] = &["images", "registries", "ownerKinds"];
@@ -49,6 +71,8 @@ pub(super) fn document(root: &Node, faults: &mut Collector<'_>) -> Document {
         on_missing_pull_secret: reader.optional(&fields, "onMissingPullSecret", |reader, node, path| {
             reader.choice(node, path, &ON_MISSING_PULL_SECRET)
         }),
+        trust: reader.optional(&fields, "trust", Reader::trust),
+        probe: reader.optional(&fields, "probe", Reader::probe),
         ignore: reader.optional(&fields, "ignore", Reader::ignore),
     }
 }
@@ -108,6 +132,10 @@ impl Reader<'_, '_> {
             pull_from_mirror: self
                 .optional(&fields, "pullFromMirror", |reader, node, path| reader.choice(node, path, &PULL_FROM_MIRROR)),
             plain_http: self.optional(&fields, "plainHTTP", Self::boolean),
+            mirror_source_policy: self.optional(&fields, "mirrorSourcePolicy", |reader, node, path| {
+                reader.choice(node, path, &trust::MIRROR_SOURCE_POLICY)
+            }),
+            ca_bundle: self.optional(&fields, "caBundle", Self::ca_bundle),
             pull_secrets: self.optional(&fields, "pullSecrets", Self::texts),
         }
     }
@@ -214,6 +242,10 @@ impl Reader<'_, '_> {
                     "list the registries that the secret goes with, such as `registries: [\"harbor.corp:5000\"]`"
                         .to_owned()
                 }
+                "data" => "write the base64 of the certificates, as `base64 -w0 ca.crt` prints it".to_owned(),
+                "namespace" => "write the namespace that the object is in".to_owned(),
+                "key" => "write the key that holds the certificates, such as `key: ca.crt`".to_owned(),
+                "name" if !fields.path.ends_with(']') => "write the name of the object".to_owned(),
                 _ => "write it; it is for metrics and messages".to_owned(),
             };
             self.faults.error(fields.path, fields.place, format!("the key `{key}` is missing")).help(help);
@@ -305,6 +337,13 @@ fn unknown_key(key: &str, keys: &[&str]) -> String {
                 "RegistryMirror" => Some("in an entry of `registryMirrors`"),
                 "Repositories" => Some("under `repositories`"),
                 "PullSecret" => Some("in an entry of `pullSecrets`"),
+                "Trust" => Some("under `trust`"),
+                "AdditionalTrustedCa" => Some("in an entry of `additionalTrustedCAs`"),
+                "CaBundle" => Some("under a mirror's `caBundle`"),
+                "TrustedCaBundle" => Some("in an entry of `caBundles`"),
+                "ObjectKey" => Some("under `configMap` or `secret`"),
+                "Probe" => Some("under `probe`"),
+                "Ttl" => Some("under `ttl`"),
                 "Ignore" => Some("under `ignore`"),
                 _ => None,
             })

@@ -1,0 +1,101 @@
+//! Certificates as bytes, until they are read and judged.
+
+use std::fmt;
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+/// A certificate.
+#[derive(Debug)]
+pub struct Certificate {
+    der: Vec<u8>,
+}
+
+impl Certificate {
+    /// Its DER.
+    pub fn der(&self) -> &[u8] {
+        &self.der
+    }
+}
+
+/// The certificates of a PEM text.
+pub struct Bundle {
+    /// Those that can be used.
+    pub certificates: Vec<Arc<Certificate>>,
+    /// What cannot.
+    pub skipped: Vec<Skipped>,
+}
+
+/// A block that is left out.
+pub struct Skipped {
+    /// The block, from 1.
+    pub position: usize,
+    /// Its line, from 1.
+    pub line: usize,
+    /// Why.
+    pub what: SkippedKind,
+}
+
+/// Why a block is left out.
+pub struct SkippedKind(&'static str);
+
+impl fmt::Display for SkippedKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0)
+    }
+}
+
+impl Bundle {
+    /// Reads a PEM text.
+    pub fn read(pem: &[u8]) -> Bundle {
+        let text = String::from_utf8_lossy(pem);
+        let mut bundle = Bundle { certificates: Vec::new(), skipped: Vec::new() };
+        let mut block: Option<(usize, bool, String)> = None;
+        let mut position = 0;
+        for (index, line) in text.lines().map(str::trim).enumerate() {
+            if line.starts_with("-----BEGIN ") {
+                position += 1;
+                block = Some((index + 1, line == "-----BEGIN CERTIFICATE-----", String::new()));
+            } else if line.starts_with("-----END ") {
+                let Some((line, is_certificate, body)) = block.take() else { continue };
+                match STANDARD.decode(body) {
+                    Ok(der) if is_certificate => bundle.certificates.push(Arc::new(Certificate { der })),
+                    _ => bundle.skipped.push(Skipped { position, line, what: SkippedKind("it is no certificate") }),
+                }
+            } else if let Some((_, _, body)) = &mut block {
+                body.push_str(line);
+            }
+        }
+        bundle
+    }
+}
+
+/// CA certificates of one source.
+#[derive(Debug)]
+pub struct Pool {
+    source: Arc<str>,
+    certificates: Vec<Arc<Certificate>>,
+}
+
+impl Pool {
+    /// `source` is what messages call it.
+    pub fn new(source: &str, certificates: Vec<Arc<Certificate>>) -> Pool {
+        Pool { source: source.into(), certificates }
+    }
+
+    /// What messages call it.
+    pub fn source(&self) -> &str {
+        &self.source
+    }
+
+    /// How many certificates it holds.
+    pub fn len(&self) -> usize {
+        self.certificates.len()
+    }
+
+    /// Whether it holds none.
+    pub fn is_empty(&self) -> bool {
+        self.certificates.is_empty()
+    }
+}
