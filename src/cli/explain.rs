@@ -1,5 +1,5 @@
-//! `mirrorgate explain`: how one image is read, which rule it meets and why, what it becomes, and which pull secrets go
-//! with it.
+//! `mirrorgate explain`: how one image is read, which rule it meets and why, what it becomes, which pull secrets go with
+//! it, and whether the registry that it is pulled from must be trusted.
 
 use std::borrow::Cow;
 use std::io::{BufRead, stdin};
@@ -10,12 +10,13 @@ use anstream::println;
 use serde::Serialize;
 
 use crate::image::{Escaped, ParseError, Reference};
-use crate::policy::{Policy, PullSecretSource, Route};
+use crate::policy::{Checked, Policy, PullSecretSource, Route};
 use crate::review::{Kept, Outcome, plan_image, pull_secret_names};
 
 use super::{Output, OutputArgs, policy_file, print_result};
 
-/// Tell how an image is read, which rule of the policy it meets, what it becomes, and which pull secrets go with it
+/// Tell how an image is read, which rule of the policy it meets, what it becomes, which pull secrets go with it, and
+/// whether the registry that it is pulled from must be trusted
 ///
 /// Exit code 1 when an image cannot be read, or its mirror cannot serve it.
 #[derive(Debug, clap::Args)]
@@ -95,6 +96,9 @@ struct Explained<'a> {
     /// For the text form: of pull secrets, what has no name.
     #[serde(skip)]
     nameless: Vec<String>,
+    /// For the text form: whether and why the registry must be trusted.
+    #[serde(skip)]
+    trust: Option<String>,
     #[serde(skip)]
     namespace: &'a str,
 }
@@ -115,6 +119,7 @@ struct Met<'a> {
     host_pattern: Option<String>,
     rewritten: Option<String>,
     pull_secrets: Vec<Cow<'a, str>>,
+    trust_checked: bool,
 }
 
 #[derive(Serialize)]
@@ -144,6 +149,7 @@ impl<'a> Explained<'a> {
             error: unreadable,
             because: None,
             nameless: Vec::new(),
+            trust: None,
             namespace: namespace.unwrap_or_default(),
         };
         let Some(policy) = policy else { return explained };
@@ -151,11 +157,13 @@ impl<'a> Explained<'a> {
             Outcome::Rewritten { to, mirror, pattern } => {
                 explained.because = Some(format!("mirror {} lists {pattern}", mirror.name()));
                 let pull_secrets = explained.pull_secrets(policy, &to);
+                let trust_checked = explained.trust_checked(policy, &to);
                 explained.policy = Some(Met {
                     mirror: Some(mirror.name()),
                     host_pattern: Some(pattern.to_string()),
                     rewritten: Some(to),
                     pull_secrets,
+                    trust_checked,
                 });
             }
             Outcome::Kept(kept) => {
@@ -166,12 +174,17 @@ impl<'a> Explained<'a> {
                     _ => None,
                 };
                 explained.because = Some(kept.to_string());
-                let pull_secrets = match kept {
-                    Kept::IgnoredText | Kept::Routed(Route::IgnoredImage { .. }) => Vec::new(),
-                    _ => explained.pull_secrets(policy, input),
+                let (pull_secrets, trust_checked) = match kept {
+                    Kept::IgnoredText | Kept::Routed(Route::IgnoredImage { .. }) => (Vec::new(), false),
+                    _ => (explained.pull_secrets(policy, input), explained.trust_checked(policy, input)),
                 };
-                explained.policy =
-                    Some(Met { mirror: None, host_pattern: pattern, rewritten: Some(input.to_owned()), pull_secrets });
+                explained.policy = Some(Met {
+                    mirror: None,
+                    host_pattern: pattern,
+                    rewritten: Some(input.to_owned()),
+                    pull_secrets,
+                    trust_checked,
+                });
                 // Left alone entirely: that no runtime could read it is not our business.
                 explained.error = None;
             }
@@ -182,6 +195,7 @@ impl<'a> Explained<'a> {
                     host_pattern: None,
                     rewritten: None,
                     pull_secrets: Vec::new(),
+                    trust_checked: false,
                 });
                 explained.error = Some(ErrorParts { kind: "invalid-result", message: error.to_string() });
             }
@@ -208,8 +222,32 @@ impl<'a> Explained<'a> {
         names
     }
 
+    /// Whether the registry that `image` is pulled from must be trusted (T1).
+    fn trust_checked(&mut self, policy: &Policy, image: &str) -> bool {
+        let Ok(reference) = Reference::parse(image) else { return false };
+        let registry = reference.registry();
+        let checked = policy.checked(registry.as_str());
+        let is_checked = match checked {
+            None => false,
+            Some(Checked::Mirror(mirror)) => !mirror.plain_http(),
+            Some(Checked::Listed(_) | Checked::Anything) => true,
+        };
+        let why = match checked {
+            None => "is no mirror, and `trust.registries` does not list it".to_owned(),
+            Some(Checked::Mirror(mirror)) if mirror.plain_http() => {
+                format!("is the mirror {}, by plain HTTP: it has no certificate", mirror.name())
+            }
+            Some(Checked::Mirror(mirror)) => format!("is the mirror {}", mirror.name()),
+            Some(Checked::Listed(pattern)) => format!("is listed as {pattern} in `trust.registries`"),
+            Some(Checked::Anything) => "is like every registry under `*` in `trust.registries`".to_owned(),
+        };
+        let word = if is_checked { "checked" } else { "not checked" };
+        self.trust = Some(format!("{word}: {registry} {why}"));
+        is_checked
+    }
+
     fn print(&self) {
-        let Self { input, reference, policy, error, because, nameless, namespace } = self;
+        let Self { input, reference, policy, error, because, nameless, trust, namespace } = self;
         println!("{}", Escaped::new(input));
         if let Some(Parts { canonical, .. }) = reference {
             println!("  is         {canonical}");
@@ -229,6 +267,9 @@ impl<'a> Explained<'a> {
         }
         for what in nameless {
             println!("  pull with  {what}");
+        }
+        if let Some(trust) = trust {
+            println!("  trust      {trust}");
         }
         if let Some(ErrorParts { kind, message }) = error {
             println!("  error      {message} ({kind})");

@@ -35,7 +35,8 @@ fn the_text_says_which_secrets_and_where() {
     assert_eq!(
         said,
         "nginx\n  is         docker.io/library/nginx\n  becomes    harbor.corp:5000/proxy/library/nginx\n  \
-         because    mirror harbor lists docker.io\n  pull with  harbor-pull (as a secret in team-a)\n"
+         because    mirror harbor lists docker.io\n  pull with  harbor-pull (as a secret in team-a)\n  \
+         trust      checked: harbor.corp:5000 is the mirror harbor\n"
     );
     let long = format!("team-{}", "x".repeat(250));
     let output = explain("pull-secrets-policy.yaml", &["ghcr.io/x", "-n", &long]);
@@ -48,5 +49,44 @@ fn the_text_says_which_secrets_and_where() {
     let text = text_of("pull-secrets-policy.yaml").replace("name: ghcr-{namespace}", "discover: true");
     std::fs::write(&policy, text).unwrap();
     let said = stdout(&explain(&policy.display().to_string(), &["ghcr.io/x", "-n", "team-a"]), 0);
-    assert!(said.ends_with("\n  pull with  every secret in team-a that covers it, by `discover: true`\n"), "{said}");
+    assert!(said.contains("\n  pull with  every secret in team-a that covers it, by `discover: true`\n"), "{said}");
+}
+
+#[test]
+fn t1_it_says_whether_and_why_the_registry_is_checked() {
+    let folder = tempfile::tempdir().unwrap();
+    let policy = folder.path().join("policy.yaml");
+    let text = "apiVersion: mirrorgate.dev/v1alpha1\nkind: Policy\nregistryMirrors:\n\
+                - {name: harbor, endpoint: 'https://harbor.corp:5000', hosts: [docker.io]}\n\
+                - {name: plain, endpoint: 'http://plain.lab:80', plainHTTP: true, hosts: [quay.io]}\n\
+                - {name: deep, endpoint: 'https://harbor.corp:5000', hosts: [xyz.io], pathTemplate: 'a/{repository}'}\n\
+                trust: {registries: [ghcr.io, '*.corp']}\nignore: {images: [auto, 'ghcr.io/mesh/*']}\n";
+    let cases = [
+        ("nginx", true, "checked: harbor.corp:5000 is the mirror harbor"),
+        ("harbor.corp:5000/x", true, "checked: harbor.corp:5000 is the mirror harbor"),
+        ("quay.io/x", false, "not checked: plain.lab:80 is the mirror plain, by plain HTTP: it has no certificate"),
+        ("GHCR.io/x", true, "checked: ghcr.io is listed as ghcr.io in `trust.registries`"),
+        ("a.corp/x", true, "checked: a.corp is listed as *.corp in `trust.registries`"),
+        ("gcr.io/x", false, "not checked: gcr.io is no mirror, and `trust.registries` does not list it"),
+        ("auto", false, ""),
+        ("ghcr.io/mesh/x", false, ""),
+    ];
+    std::fs::write(&policy, text).unwrap();
+    let policy = policy.display().to_string();
+    for (image, is_checked, why) in cases {
+        let json = entries(&explain(&policy, &["-o", "json", image]), 0);
+        assert_eq!(json[0]["trust_checked"], is_checked, "{image}");
+        let said = stdout(&explain(&policy, &[image]), 0);
+        let line = said.lines().find_map(|line| line.strip_prefix("  trust      ")).unwrap_or_default();
+        assert_eq!(line, why, "{image}");
+    }
+    let any = text
+        .replace("[ghcr.io, '*.corp']", "['*']")
+        .replace("http://plain.lab:80', plainHTTP: true", "https://plain.lab:80'");
+    std::fs::write(&policy, any).unwrap();
+    let said = stdout(&explain(&policy, &["gcr.io/x"]), 0);
+    assert!(
+        said.ends_with("  trust      checked: gcr.io is like every registry under `*` in `trust.registries`\n"),
+        "{said}"
+    );
 }
