@@ -2,3 +2,7 @@
 //! that are kept of it (P1 to P4).
 //!
 //! Not here: what a chain is worth (`trust`), which registries are asked and what follows (`review`).
+
+mod bundles;
+
+pub use bundles::{BundleStore, Bundles};

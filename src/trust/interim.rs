@@ -94,6 +94,11 @@ impl Pool {
         self.certificates.len()
     }
 
+    /// The certificates.
+    pub fn certificates(&self) -> &[Arc<Certificate>] {
+        &self.certificates
+    }
+
     /// Whether it holds none.
     pub fn is_empty(&self) -> bool {
         self.certificates.is_empty()
