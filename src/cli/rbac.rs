@@ -1,12 +1,13 @@
-//! `mirrorgate rbac`: the least access to Secrets that a policy needs (S5).
+//! `mirrorgate rbac`: the least access to Secrets and ConfigMaps that a policy needs (S5).
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use serde_json::{Value, json};
 
-use crate::policy::Policy;
+use crate::policy::{BundleRef, KeyRef, Policy};
 
 use super::{Output, OutputArgs, policy_file, print_result};
 
@@ -16,15 +17,18 @@ const SERVICE_ACCOUNT: &str = "mirrorgate";
 /// The two roles: for the names in the policy, and for all Secrets.
 const NAMED: &str = "mirrorgate-pull-secrets";
 const ALL: &str = "mirrorgate-discover-pull-secrets";
+/// And the one in each namespace that has CA bundles of the policy.
+const BUNDLES: &str = "mirrorgate-ca-bundles";
 
 /// The most characters of a namespace's name.
 const MOST_NAMESPACE: usize = 63;
 
-/// Print the least access to Secrets that a policy needs: `mirrorgate rbac --policy FILE | kubectl apply -f -`
+/// Print the least access that a policy needs: `mirrorgate rbac --policy FILE | kubectl apply -f -`
 ///
-/// One ClusterRole for the names that the policy gives, to list and watch these and no others. Where it discovers
-/// secrets, or makes their names for a namespace, another one for all Secrets: RBAC cannot be told which. What an
-/// earlier policy needed `kubectl apply` leaves in place: a comment behind the objects has the command that removes it.
+/// One ClusterRole for the pull secrets that the policy names, to list and watch these and no others. Where it discovers
+/// secrets, or makes their names for a namespace, another one for all Secrets: RBAC cannot be told which. In each
+/// namespace that has CA bundles of the policy, a Role for these ConfigMaps and Secrets by name. What an earlier policy
+/// needed `kubectl apply` leaves in place: comments behind the objects have the commands that find and remove it.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// The policy document
@@ -76,83 +80,142 @@ fn text(roles: &[Role<'_>]) -> String {
     let documents: Vec<String> = roles.iter().map(ToString::to_string).collect();
     let mut text = documents.join("---\n");
     if roles.is_empty() {
-        text += "# This policy names no pull secrets: mirrorgate needs no access to Secrets.\n";
+        text += "# This policy names no pull secrets, and no CA bundles in ConfigMaps or Secrets: mirrorgate needs no access to them.\n";
     }
     let unneeded: Vec<&str> =
         [NAMED, ALL].into_iter().filter(|name| roles.iter().all(|role| role.name != *name)).collect();
+    text += "# `kubectl apply` removes nothing. What an earlier policy needed, and this one does not:\n";
+    let namespaces: Vec<&str> = roles.iter().filter_map(|role| role.within).collect();
+    let except = if namespaces.is_empty() { String::new() } else { format!(" but in {}", namespaces.join(", ")) };
+    text +=
+        &format!("# those of this list{except}, each by `kubectl -n NAMESPACE delete rolebinding,role {BUNDLES}`:\n");
+    text += &format!("# kubectl get rolebindings,roles -A --field-selector metadata.name={BUNDLES}\n");
     if !unneeded.is_empty() {
         let names = unneeded.join(" ");
-        text += "# `kubectl apply` removes nothing. What an earlier policy needed, and this one does not:\n";
         text += &format!("# kubectl delete clusterrolebinding,clusterrole {names} --ignore-not-found\n");
     }
     text
 }
 
-fn roles<'p>(policy: &'p Policy, namespace: &'p str) -> Vec<Role<'p>> {
+fn roles<'p>(policy: &'p Policy, account: &'p str) -> Vec<Role<'p>> {
+    let secrets = |names| vec![Rule { resource: "secrets", names }];
     let names: Vec<&str> = policy.secret_names().collect();
-    let named = (!names.is_empty()).then_some(Role {
+    let named = (!names.is_empty()).then(|| Role {
         name: NAMED,
+        within: None,
         why: "The pull secrets that the policy names, in every namespace: these names and no others. Printed by `mirrorgate rbac`.",
-        names,
-        namespace,
+        rules: secrets(names),
+        account,
     });
-    let all = policy.needs_all_docker_configs().then_some(Role {
+    let all = policy.needs_all_docker_configs().then(|| Role {
         name: ALL,
+        within: None,
         why: "All Secrets of all namespaces, since the policy has `discover: true`, or `{namespace}` in the name of a secret: RBAC knows\n\
               # neither types nor patterns. Only those of type kubernetes.io/dockerconfigjson are asked for, and of these only the\n\
               # registries that they cover are kept. A policy that names its secrets needs none of this. Printed by `mirrorgate rbac`.",
-        names: Vec::new(),
-        namespace,
+        rules: secrets(Vec::new()),
+        account,
     });
-    named.into_iter().chain(all).collect()
+    named.into_iter().chain(all).chain(bundle_roles(policy, account)).collect()
 }
 
-/// A ClusterRole and its binding to our service account.
+/// A Role in each namespace that has CA bundles.
+fn bundle_roles<'p>(policy: &'p Policy, account: &'p str) -> impl Iterator<Item = Role<'p>> {
+    let mut namespaces: BTreeMap<&str, BTreeMap<&'static str, Vec<&str>>> = BTreeMap::new();
+    for bundle in policy.bundles() {
+        let (resource, KeyRef { namespace, name, key: _ }) = match bundle {
+            BundleRef::ConfigMap(key) => ("configmaps", key),
+            BundleRef::Secret(key) => ("secrets", key),
+            BundleRef::File(_) => continue,
+        };
+        let names = namespaces.entry(namespace).or_default().entry(resource).or_default();
+        // They are sorted; several keys of an object are one name.
+        if names.last() != Some(&name.as_str()) {
+            names.push(name);
+        }
+    }
+    namespaces.into_iter().map(move |(namespace, rules)| Role {
+        name: BUNDLES,
+        within: Some(namespace),
+        why: "The CA bundles that the policy names in this namespace: these objects and no others, of Secrets only the certificates\n\
+              # are kept. Printed by `mirrorgate rbac`.",
+        rules: rules.into_iter().map(|(resource, names)| Rule { resource, names }).collect(),
+        account,
+    })
+}
+
+/// A ClusterRole, or a Role within a namespace, and its binding to our service account.
 struct Role<'p> {
     name: &'static str,
+    within: Option<&'p str>,
     why: &'static str,
-    /// None: all Secrets.
+    rules: Vec<Rule<'p>>,
+    /// The namespace of the service account.
+    account: &'p str,
+}
+
+/// What may be listed and watched.
+struct Rule<'p> {
+    resource: &'static str,
+    /// None: all of the resource.
     names: Vec<&'p str>,
-    namespace: &'p str,
 }
 
 impl Role<'_> {
+    fn kind(&self) -> &'static str {
+        if self.within.is_some() { "Role" } else { "ClusterRole" }
+    }
+
     fn objects(&self) -> [Value; 2] {
-        let metadata = json!({"name": self.name, "labels": {"app.kubernetes.io/name": SERVICE_ACCOUNT}});
-        let mut rule = json!({"apiGroups": [""], "resources": ["secrets"], "verbs": ["list", "watch"]});
-        if !self.names.is_empty() {
-            rule["resourceNames"] = json!(self.names);
+        let mut metadata = json!({"name": self.name, "labels": {"app.kubernetes.io/name": SERVICE_ACCOUNT}});
+        if let Some(namespace) = self.within {
+            metadata["namespace"] = json!(namespace);
         }
+        let rule = |Rule { resource, names }: &Rule<'_>| {
+            let mut rule = json!({"apiGroups": [""], "resources": [resource], "verbs": ["list", "watch"]});
+            if !names.is_empty() {
+                rule["resourceNames"] = json!(names);
+            }
+            rule
+        };
+        let kind = self.kind();
         [
             json!({
-                "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": metadata,
-                "rules": [rule],
+                "apiVersion": "rbac.authorization.k8s.io/v1", "kind": kind, "metadata": metadata,
+                "rules": self.rules.iter().map(rule).collect::<Vec<_>>(),
             }),
             json!({
-                "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding", "metadata": metadata,
-                "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": self.name},
-                "subjects": [{"kind": "ServiceAccount", "name": SERVICE_ACCOUNT, "namespace": self.namespace}],
+                "apiVersion": "rbac.authorization.k8s.io/v1", "kind": format!("{kind}Binding"), "metadata": metadata,
+                "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": kind, "name": self.name},
+                "subjects": [{"kind": "ServiceAccount", "name": SERVICE_ACCOUNT, "namespace": self.account}],
             }),
         ]
     }
 }
 
-/// As YAML that a person reads. Names of secrets are quoted: `123` and `on` are such names.
+/// As YAML that a person reads. Names that somebody chose are quoted: `123` and `on` are such names.
 impl fmt::Display for Role<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { name, why, names, namespace } = self;
-        let metadata = format!("metadata:\n  name: {name}\n  labels: {{app.kubernetes.io/name: {SERVICE_ACCOUNT}}}\n");
-        write!(f, "# {why}\napiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRole\n{metadata}")?;
-        write!(f, "rules:\n- apiGroups: [\"\"]\n  resources: [secrets]\n")?;
-        if !names.is_empty() {
-            writeln!(f, "  resourceNames:")?;
+        let Self { name, within, why, rules, account } = self;
+        let kind = self.kind();
+        let mut metadata = format!("metadata:\n  name: {name}\n");
+        if let Some(namespace) = within {
+            metadata += &format!("  namespace: \"{namespace}\"\n");
         }
-        for name in names {
-            writeln!(f, "  - \"{name}\"")?;
+        metadata += &format!("  labels: {{app.kubernetes.io/name: {SERVICE_ACCOUNT}}}\n");
+        write!(f, "# {why}\napiVersion: rbac.authorization.k8s.io/v1\nkind: {kind}\n{metadata}rules:\n")?;
+        for Rule { resource, names } in rules {
+            write!(f, "- apiGroups: [\"\"]\n  resources: [{resource}]\n")?;
+            if !names.is_empty() {
+                writeln!(f, "  resourceNames:")?;
+            }
+            for name in names {
+                writeln!(f, "  - \"{name}\"")?;
+            }
+            writeln!(f, "  verbs: [list, watch]")?;
         }
-        write!(f, "  verbs: [list, watch]\n---\n")?;
-        write!(f, "apiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRoleBinding\n{metadata}")?;
-        write!(f, "roleRef:\n  apiGroup: rbac.authorization.k8s.io\n  kind: ClusterRole\n  name: {name}\n")?;
-        write!(f, "subjects:\n- kind: ServiceAccount\n  name: {SERVICE_ACCOUNT}\n  namespace: {namespace}\n")
+        write!(f, "---\napiVersion: rbac.authorization.k8s.io/v1\nkind: {kind}Binding\n{metadata}")?;
+        write!(f, "roleRef:\n  apiGroup: rbac.authorization.k8s.io\n  kind: {kind}\n  name: {name}\n")?;
+        write!(f, "subjects:\n- kind: ServiceAccount\n  name: {SERVICE_ACCOUNT}\n  namespace: {account}\n")
     }
 }

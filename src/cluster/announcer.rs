@@ -29,6 +29,8 @@ pub(super) trait Topic: Ord + Clone {
 pub(super) struct Statement {
     pub(super) reason: &'static str,
     pub(super) note: String,
+    /// Whether somebody else has said it in the log.
+    pub(super) is_logged: bool,
 }
 
 /// Says how the topics are, when that changed. What is in order from the beginning is not said.
@@ -71,6 +73,11 @@ impl<T: Topic> Announcer<T> {
         }
     }
 
+    /// Of topics that are of no interest any more nothing is said.
+    pub(super) fn retain(&mut self, keep: impl Fn(&T) -> bool) {
+        self.topics.retain(|topic, _| keep(topic));
+    }
+
     /// Says what is due; waits where nothing is. It may be dropped and called again at any time.
     pub(super) async fn say(&mut self) {
         if let Some(writing) = &mut self.writing {
@@ -90,17 +97,13 @@ impl<T: Topic> Announcer<T> {
             }
             said.clone_from(wrong);
             let statement = topic.statement(wrong.as_deref());
-            let Statement { reason, note } = &statement;
-            let severity = match wrong {
-                Some(_) => {
-                    warn!(reason, "{note}");
-                    Severity::Warning
-                }
-                None => {
-                    info!(reason, "{note}");
-                    Severity::Normal
-                }
-            };
+            let Statement { reason, note, is_logged } = &statement;
+            let severity = if wrong.is_some() { Severity::Warning } else { Severity::Normal };
+            match severity {
+                _ if *is_logged => {}
+                Severity::Warning => warn!(reason, "{note}"),
+                Severity::Normal => info!(reason, "{note}"),
+            }
             statements.push((severity, statement));
         }
         if statements.is_empty() {
@@ -110,7 +113,7 @@ impl<T: Topic> Announcer<T> {
         self.writing = Some(Box::pin(async move {
             // `kubectl describe` shows the Events that carry the object's uid.
             let config_map = policy.get_opt(POLICY_CONFIG_MAP).await.ok().flatten();
-            for (severity, Statement { reason, note }) in statements {
+            for (severity, Statement { reason, note, .. }) in statements {
                 events.write(reference(config_map.as_ref(), &namespace), severity, reason, &note).await;
             }
         }));

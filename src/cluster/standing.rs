@@ -1,6 +1,11 @@
 //! How the watches stand, in words: for the log, `/readyz`, the metric and the Event.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use tracing::{info, warn};
+
+use crate::telemetry::{Metrics, Readiness};
 
 use super::watching::Fault;
 
@@ -90,6 +95,42 @@ impl<S: Access> Standings<S> {
             Some(Fault::Other(words)) => Some(words.as_str()),
             _ => None,
         })
+    }
+}
+
+/// How the watches stand, wherever it is shown but in Events.
+#[derive(Debug)]
+pub(super) struct Shown {
+    /// The part of `/readyz`, and the label of `mirrorgate_watch_up`.
+    pub(super) part: &'static str,
+    pub(super) resource: &'static str,
+    /// What is watched, in words.
+    pub(super) what: &'static str,
+    /// Whether it was said that a watch broke.
+    pub(super) down: bool,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) readiness: Arc<Readiness>,
+}
+
+/// What `/readyz` remarks on: what we may not watch, and whether we would see a change of the rest.
+const FORBIDDEN: &str = "forbidden";
+const WATCH: &str = "watch";
+
+impl Shown {
+    /// Shows it.
+    pub(super) fn update<S: Access>(&mut self, standings: &Standings<S>) {
+        let Self { part, resource, what, .. } = *self;
+        self.metrics.watch_up(resource, standings.all_up());
+        let down = standings.down();
+        if let Some(error) = down.filter(|_| !self.down) {
+            warn!(error, "the {what} cannot be watched; what was last seen of them stays in force");
+        } else if self.down && down.is_none() {
+            info!("the {what} are watched again");
+        }
+        self.down = down.is_some();
+        let remark = down.map(|fault| format!("cannot be watched: {fault}; what was last seen of them stays in force"));
+        self.readiness.remark(part, WATCH, remark);
+        self.readiness.remark(part, FORBIDDEN, standings.forbidden());
     }
 }
 

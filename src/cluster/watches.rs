@@ -8,6 +8,7 @@ use std::time::Duration;
 use futures::StreamExt;
 use futures::stream::{self, AbortHandle, BoxStream, SelectAll, abortable};
 use kube::Resource;
+use kube::runtime::watcher::Event;
 use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 use tracing::debug;
@@ -21,10 +22,10 @@ pub(super) const PAUSES: Pauses = Pauses { first: Duration::from_millis(500), lo
 /// stood this long.
 const REFUSAL_STANDS: Duration = Duration::from_secs(5);
 
-/// Watches by what each looks for; `L` is what is kept of a list while it is being read.
-pub(super) struct Watches<S, K, L> {
+/// Watches by what each looks for. `T` is what is told of an object, `L` what is kept of a list while it is being read.
+pub(super) struct Watches<S, T, L> {
     running: BTreeMap<S, Running<L>>,
-    told: SelectAll<BoxStream<'static, (S, Told<K>)>>,
+    told: SelectAll<BoxStream<'static, (S, Told<T>)>>,
 }
 
 /// A watch that runs.
@@ -35,10 +36,10 @@ struct Running<L> {
     refused: Option<Instant>,
 }
 
-impl<S, K, L> Watches<S, K, L>
+impl<S, T, L> Watches<S, T, L>
 where
     S: Ord + Clone + Debug + Send + 'static,
-    K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
+    T: Send + 'static,
     L: Default,
 {
     pub(super) fn new() -> Self {
@@ -66,13 +67,15 @@ where
         self.running.contains_key(selection)
     }
 
-    pub(super) fn start(&mut self, selection: S, watch: Watch<K>) {
+    /// `door` is what becomes of an object before anything else.
+    pub(super) fn start<K>(&mut self, selection: S, watch: Watch<K>, door: impl Fn(K) -> T + Send + 'static)
+    where
+        K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
+    {
         debug!(?selection, "watching");
         let of = selection.clone();
-        let told = stream::unfold(watch, move |mut watch| {
-            let of = of.clone();
-            async move { Some(((of, watch.next().await), watch)) }
-        });
+        let told = stream::unfold(watch, |mut watch| async { Some((watch.next().await, watch)) })
+            .map(move |told| (of.clone(), told.map(|event| through(&door, event))));
         let (told, stop) = abortable(told);
         self.told.push(told.boxed());
         self.running.insert(selection, Running { stop, listing: L::default(), refused: None });
@@ -86,7 +89,7 @@ where
     /// What the next of them tells; waits where there is none. It may be dropped and called again at any time.
     ///
     /// A refusal is a fault like any other until it has stood for a while.
-    pub(super) async fn next(&mut self) -> (S, Told<K>) {
+    pub(super) async fn next(&mut self) -> (S, Told<T>) {
         loop {
             let Some((selection, told)) = self.told.next().await else { return pending().await };
             let Some(running) = self.running.get_mut(&selection) else { continue };
@@ -95,9 +98,18 @@ where
     }
 }
 
+fn through<K, T>(door: impl Fn(K) -> T, event: Event<K>) -> Event<T> {
+    match event {
+        Event::Init => Event::Init,
+        Event::InitApply(object) => Event::InitApply(door(object)),
+        Event::InitDone => Event::InitDone,
+        Event::Apply(object) => Event::Apply(door(object)),
+        Event::Delete(object) => Event::Delete(door(object)),
+    }
+}
+
 impl<L: Default> Running<L> {
-    fn take<K>(&mut self, told: Told<K>) -> Told<K> {
-        use kube::runtime::watcher::Event;
+    fn take<T>(&mut self, told: Told<T>) -> Told<T> {
         match told {
             Ok(Event::Init) => {
                 self.listing = L::default();

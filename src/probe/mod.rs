@@ -3,6 +3,10 @@
 //!
 //! Not here: what a chain is worth (`trust`), which registries are asked and what follows (`review`).
 
+mod bundle_files;
+mod bundle_keeper;
 mod bundles;
 
+pub use bundle_files::BundleFiles;
+pub use bundle_keeper::{BundleKeeper, BundleTroubles, CA_BUNDLES_READINESS, MOST_BUNDLE_BYTES};
 pub use bundles::{BundleStore, Bundles};

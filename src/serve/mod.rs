@@ -22,7 +22,8 @@ use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 
 use crate::app::App;
-use crate::cluster::{POLICY_CONFIG_MAP, PolicyWatch, SecondLook, SecretStore, SecretWatches};
+use crate::cluster::{BundleWatches, POLICY_CONFIG_MAP, PolicyWatch, SecondLook, SecretStore, SecretWatches};
+use crate::probe::{BundleFiles, BundleKeeper, BundleStore};
 use crate::server::{
     CERTIFICATE_READINESS, Certificate, CertificateSource, LONGEST_BUDGET, Stage, admission_router, health_router,
     serve_connections,
@@ -66,8 +67,12 @@ pub async fn run(settings: Settings) -> anyhow::Result<ExitCode> {
     let (policy_sender, policy_in_force) = watch::channel(None);
     let secrets = Arc::new(SecretStore::default());
     let mut second_look = None;
+    let bundles = BundleStore::new();
+    let keeper = Arc::new(BundleKeeper::new(bundles.clone(), Arc::clone(&metrics), Arc::clone(&readiness)));
     let mut tasks = Tasks::new();
     let mut signals = Signals::new()?;
+    let files = BundleFiles::new(policy_in_force.clone(), Arc::clone(&keeper), policy.is_none());
+    tasks.spawn("CA bundles in files", files.run());
 
     match policy {
         Some(path) => {
@@ -90,6 +95,16 @@ pub async fn run(settings: Settings) -> anyhow::Result<ExitCode> {
             );
             tasks.spawn("pull secrets", pull_secrets.run());
             second_look = Some(SecondLook::new(client.clone()));
+            let ca_bundles = BundleWatches::new(
+                client.clone(),
+                &namespace,
+                instance.clone(),
+                policy_in_force.clone(),
+                keeper,
+                Arc::clone(&metrics),
+                Arc::clone(&readiness),
+            );
+            tasks.spawn("CA bundles", ca_bundles.run());
             let policy = PolicyWatch::new(
                 client,
                 &namespace,

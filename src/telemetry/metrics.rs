@@ -58,6 +58,7 @@ pub struct Metrics {
     pull_secrets: Family<StateLabels, Counter>,
     policy_info: Family<PolicyLabels, Gauge>,
     policy_errors: Gauge,
+    ca_bundle_errors: Gauge,
     certificate_expiry: Gauge<f64, AtomicU64>,
     watch_up: Family<WatchLabels, Gauge>,
     watch_objects: Family<WatchLabels, Counter>,
@@ -75,6 +76,7 @@ impl Metrics {
             pull_secrets: Family::default(),
             policy_info: Family::default(),
             policy_errors: Gauge::default(),
+            ca_bundle_errors: Gauge::default(),
             certificate_expiry: Gauge::default(),
             watch_up: Family::default(),
             watch_objects: Family::default(),
@@ -93,6 +95,11 @@ impl Metrics {
             "policy_errors",
             "Faults in the newest policy document; 0 when it is in force",
             metrics.policy_errors.clone(),
+        );
+        registry.register(
+            "ca_bundle_errors",
+            "CA bundles whose newest state is not in force",
+            metrics.ca_bundle_errors.clone(),
         );
         registry.register(
             "certificate_expiry_timestamp_seconds",
@@ -140,6 +147,11 @@ impl Metrics {
     /// The newest policy document has this many faults and is not in force.
     pub fn policy_errors(&self, faults: usize) {
         self.policy_errors.set(i64::try_from(faults).unwrap_or(i64::MAX));
+    }
+
+    /// So many CA bundles are missing, empty or unreadable, and run on what they held before.
+    pub fn ca_bundle_errors(&self, bundles: usize) {
+        self.ca_bundle_errors.set(i64::try_from(bundles).unwrap_or(i64::MAX));
     }
 
     /// When the serving certificate ends, in seconds of Unix time.
@@ -193,6 +205,7 @@ mod tests {
         metrics.policy_loaded(1, "aa");
         metrics.policy_loaded(2, "bb");
         metrics.policy_errors(3);
+        metrics.ca_bundle_errors(2);
         metrics.certificate_expiry(1_800_000_000);
         metrics.watch_up("configmaps", true);
         metrics.watch_object("secrets");
@@ -205,6 +218,7 @@ mod tests {
             "mirrorgate_pull_secrets_total{state=\"does-not-cover\"} 3",
             "mirrorgate_policy_info{generation=\"2\",sha256=\"bb\"} 1",
             "mirrorgate_policy_errors 3",
+            "mirrorgate_ca_bundle_errors 2",
             "mirrorgate_certificate_expiry_timestamp_seconds 1800000000.0",
             "mirrorgate_watch_up{resource=\"configmaps\"} 1",
             "mirrorgate_watch_objects_total{resource=\"secrets\"} 1",

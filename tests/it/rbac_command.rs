@@ -39,6 +39,19 @@ pullSecrets:
 - {name: apple, registries: [a.corp]}
 - {name: zebra, registries: [z.corp], namespaces: [team-*]}
 ";
+const BUNDLES: &str = "registryMirrors:
+- name: m
+  endpoint: https://m.corp
+  hosts: [quay.io]
+  caBundle:
+    secret: {namespace: registry, name: '123', key: ca.crt}
+trust:
+  caBundles:
+  - configMap: {namespace: kube-system, name: image-fetcher-ca-bundle, key: ca-bundle}
+  - configMap: {namespace: registry, name: extra, key: a.crt}
+  - configMap: {namespace: registry, name: extra, key: b.crt}
+  - file: /etc/ssl/ca.crt
+";
 const ALL: &str = "pullSecrets:
 - discover: true
 - {name: 'pull-{namespace}', registries: [a.corp]}
@@ -71,12 +84,41 @@ fn s5_all_secrets_are_asked_for_only_where_names_are_not_known_and_it_says_why()
     assert!(text.starts_with("# All Secrets of all namespaces, since the policy has `discover: true`"), "{text}");
 }
 
+/// What is named in one namespace gives no access in another; what is in files needs none.
+#[test]
+fn s5_ca_bundles_are_these_objects_in_their_namespaces_and_no_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = policy(&folder, BUNDLES);
+    let list: Value = serde_json::from_str(&printed(&path, &["-o", "json"])).unwrap();
+    let items = list["items"].as_array().unwrap();
+    let shown: Vec<_> = items
+        .iter()
+        .map(|item| (item["kind"].as_str().unwrap(), item["metadata"]["namespace"].as_str().unwrap(), &item["rules"]))
+        .collect();
+    let rule = |resource: &str, name: &str| json!({"apiGroups": [""], "resources": [resource], "resourceNames": [name], "verbs": ["list", "watch"]});
+    let kube_system = json!([rule("configmaps", "image-fetcher-ca-bundle")]);
+    let registry = json!([rule("configmaps", "extra"), rule("secrets", "123")]);
+    assert_eq!(
+        shown,
+        [
+            ("Role", "kube-system", &kube_system),
+            ("RoleBinding", "kube-system", &Value::Null),
+            ("Role", "registry", &registry),
+            ("RoleBinding", "registry", &Value::Null),
+        ]
+    );
+    let subject = json!({"kind": "ServiceAccount", "name": "mirrorgate", "namespace": "mirrorgate-system"});
+    assert_eq!((&items[3]["subjects"], &items[3]["roleRef"]["kind"]), (&json!([subject]), &json!("Role")));
+    let text = printed(&path, &[]);
+    assert!(text.contains(" but in kube-system, registry, each by `kubectl -n NAMESPACE delete "), "{text}");
+}
+
 /// Both forms are the same objects; names that YAML would read as something else are quoted.
 #[test]
 fn the_yaml_is_the_json_in_the_namespace_that_was_asked_for() {
     let folder = tempfile::tempdir().unwrap();
     let both = format!("{NAMED}{}", ALL.strip_prefix("pullSecrets:\n").unwrap());
-    for lines in [NAMED, ALL, &both] {
+    for lines in [NAMED, ALL, &both, BUNDLES] {
         let path = policy(&folder, lines);
         let list: Value = serde_json::from_str(&printed(&path, &["-o", "json", "--namespace", "elsewhere"])).unwrap();
         let text = printed(&path, &["--namespace", "elsewhere"]);

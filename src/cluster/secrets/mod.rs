@@ -9,7 +9,7 @@ mod store;
 mod watched;
 
 use std::collections::BTreeSet;
-use std::convert::Infallible;
+use std::convert::{Infallible, identity};
 use std::future::pending;
 use std::sync::Arc;
 
@@ -17,14 +17,14 @@ use kube::Client;
 use kube::api::Api;
 use kube::runtime::watcher::Event;
 use tokio::sync::watch;
-use tracing::{debug, info, warn};
+use tracing::{debug, warn};
 
 use crate::keyring::PullSecret;
 use crate::policy::LoadedPolicy;
 use crate::telemetry::{Metrics, Readiness};
 
 use super::announcer::{Announcer, Statement, Topic};
-use super::standing::Standings;
+use super::standing::{Shown, Standings};
 use super::watches::{PAUSES, Watches};
 use super::watching::{Fault, Told, Watch};
 pub use second_look::SecondLook;
@@ -36,10 +36,6 @@ use watched::WatchedSecret;
 /// The part of `/readyz`, and the label of `mirrorgate_watch_up`.
 const PART: &str = "pull-secrets";
 const RESOURCE: &str = "secrets";
-
-/// What `/readyz` remarks on: what we may not watch, and whether we would see a change of the rest.
-const FORBIDDEN: &str = "forbidden";
-const WATCH: &str = "watch";
 
 /// So many malformed secrets of one list are named in the log.
 const MOST_NAMED: usize = 20;
@@ -53,8 +49,7 @@ pub struct SecretWatches {
     standings: Standings<Selection>,
     /// Whether each watch of some policy was answered: from then on we serve.
     ready: bool,
-    /// Whether it was said that a watch broke.
-    down: bool,
+    shown: Shown,
     announcer: Announcer<MayWatch>,
     metrics: Arc<Metrics>,
     readiness: Arc<Readiness>,
@@ -80,7 +75,14 @@ impl SecretWatches {
             watches: Watches::new(),
             standings: Standings::default(),
             ready: false,
-            down: false,
+            shown: Shown {
+                part: PART,
+                resource: RESOURCE,
+                what: "pull secrets",
+                down: false,
+                metrics: Arc::clone(&metrics),
+                readiness: Arc::clone(&readiness),
+            },
             announcer: Announcer::new(client, namespace, instance, "WatchSecrets"),
             metrics,
             readiness,
@@ -121,7 +123,7 @@ impl SecretWatches {
         for selection in wanted {
             if !self.watches.is_running(&selection) {
                 let watch = Watch::new(self.api.clone(), &selection.fields(), selection.page(), PAUSES);
-                self.watches.start(selection, watch);
+                self.watches.start(selection, watch, identity);
             }
         }
         self.tell();
@@ -171,24 +173,13 @@ impl SecretWatches {
 impl SecretWatches {
     /// Says how the watches stand, wherever it is shown.
     fn tell(&mut self) {
-        self.metrics.watch_up(RESOURCE, self.standings.all_up());
+        self.shown.update(&self.standings);
         if !self.ready {
             let answered = self.standings.answered();
             self.ready = answered.is_ok();
             self.readiness.set(PART, answered);
         }
-        let down = self.standings.down();
-        if let Some(error) = down.filter(|_| !self.down) {
-            warn!(error, "the pull secrets cannot be watched; what was last seen of them stays in force");
-        } else if self.down && down.is_none() {
-            info!("the pull secrets are watched again");
-        }
-        self.down = down.is_some();
-        let remark = down.map(|fault| format!("cannot be watched: {fault}; what was last seen of them stays in force"));
-        self.readiness.remark(PART, WATCH, remark);
-        let forbidden = self.standings.forbidden();
-        self.readiness.remark(PART, FORBIDDEN, forbidden.clone());
-        self.announcer.set(MayWatch, forbidden);
+        self.announcer.set(MayWatch, self.standings.forbidden());
     }
 
     /// A secret that cannot be read is one warning, when it is first seen so.
@@ -213,15 +204,12 @@ struct MayWatch;
 
 impl Topic for MayWatch {
     fn statement(&self, wrong: Option<&str>) -> Statement {
-        match wrong {
-            Some(forbidden) => Statement {
-                reason: "PullSecretsForbidden",
-                note: format!("Pull secrets: {forbidden}. Until then nothing is known of them."),
-            },
-            None => Statement {
-                reason: "PullSecretsAllowed",
-                note: "The pull secrets that the policy names can be watched.".to_owned(),
-            },
-        }
+        let (reason, note) = match wrong {
+            Some(forbidden) => {
+                ("PullSecretsForbidden", format!("Pull secrets: {forbidden}. Until then nothing is known of them."))
+            }
+            None => ("PullSecretsAllowed", "The pull secrets that the policy names can be watched.".to_owned()),
+        };
+        Statement { reason, note, is_logged: false }
     }
 }

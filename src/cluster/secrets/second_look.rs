@@ -76,12 +76,12 @@ impl SecondLook {
         for (selection, answer) in selections.iter().zip(join_all(asked).await) {
             match (selection, answer) {
                 (Selection::Named(name), Ok(mut found)) => {
-                    looked.put(name, found.pop().map(|found| Arc::new(found.secret)))
+                    looked.put(name, found.pop().map(|found| Arc::new(found.content)))
                 }
                 (Selection::DockerConfigs, Ok(found)) => {
                     for found in found {
                         let name = found.place().1.to_owned();
-                        looked.put(&name, Some(Arc::new(found.secret)));
+                        looked.put(&name, Some(Arc::new(found.content)));
                     }
                 }
                 (selection, Err(Unanswered::Forbidden(fault))) => {

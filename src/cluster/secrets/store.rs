@@ -116,7 +116,7 @@ impl Writer {
     pub(super) fn seen(&mut self, secret: WatchedSecret) -> Seen {
         let (namespace, name) = secret.place();
         let (namespace, name) = (self.texts.of(namespace), self.texts.of(name));
-        Seen { namespace, name, secret: self.secrets.of(secret.secret) }
+        Seen { namespace, name, secret: self.secrets.of(secret.content) }
     }
 
     /// Whether just this is known already.

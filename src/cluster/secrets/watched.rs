@@ -1,5 +1,4 @@
-//! A Secret as it is watched: where it is, and what it covers. Its credentials do not outlive the reading of it, and
-//! nothing else that it holds is kept: annotations may carry a copy of the whole.
+//! A Secret as it is watched: what it covers. Its credentials do not outlive the reading of it.
 
 use std::borrow::Cow;
 use std::cell::Cell;
@@ -8,83 +7,31 @@ use std::fmt;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use k8s_openapi::api::core::v1::Secret;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::Resource;
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 
 use crate::keyring::PullSecret;
 
+use super::super::watched::{Kept, Metadata, Watched};
+
 /// One Secret.
-#[derive(Clone, Debug)]
-pub(super) struct WatchedSecret {
-    /// Name, namespace and resource version.
-    metadata: ObjectMeta,
-    /// What it covers.
-    pub(super) secret: PullSecret,
-}
+pub(super) type WatchedSecret = Watched<Secret, PullSecret>;
 
-impl WatchedSecret {
-    /// Namespace and name.
-    pub(super) fn place(&self) -> (&str, &str) {
-        (self.metadata.namespace.as_deref().unwrap_or_default(), self.metadata.name.as_deref().unwrap_or_default())
-    }
-}
+impl Kept for PullSecret {
+    type Written = Written;
 
-impl Resource for WatchedSecret {
-    type DynamicType = ();
-    type Scope = <Secret as Resource>::Scope;
-
-    fn kind(_: &()) -> Cow<'_, str> {
-        <Secret as Resource>::kind(&())
-    }
-
-    fn group(_: &()) -> Cow<'_, str> {
-        <Secret as Resource>::group(&())
-    }
-
-    fn version(_: &()) -> Cow<'_, str> {
-        <Secret as Resource>::version(&())
-    }
-
-    fn plural(_: &()) -> Cow<'_, str> {
-        <Secret as Resource>::plural(&())
-    }
-
-    fn meta(&self) -> &ObjectMeta {
-        &self.metadata
-    }
-
-    fn meta_mut(&mut self) -> &mut ObjectMeta {
-        &mut self.metadata
-    }
-}
-
-impl<'de> Deserialize<'de> for WatchedSecret {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let Written { metadata: Metadata { name, namespace, resource_version }, secret_type, data } =
-            Written::deserialize(deserializer)?;
-        let metadata = ObjectMeta { name, namespace, resource_version, ..ObjectMeta::default() };
-        let secret = data.unwrap_or_default().read(&secret_type.unwrap_or_default());
-        Ok(Self { metadata, secret })
+    fn keep(Written { metadata, secret_type, data }: Written) -> (Metadata, Self) {
+        (metadata, data.unwrap_or_default().read(&secret_type.unwrap_or_default()))
     }
 }
 
 /// The Secret with its credentials; without `Debug`, as is all below.
 #[derive(serde::Deserialize)]
-struct Written {
+pub(in super::super) struct Written {
     metadata: Metadata,
     /// It comes after `data`.
     #[serde(rename = "type")]
     secret_type: Option<String>,
     data: Option<Data>,
-}
-
-#[derive(serde::Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Metadata {
-    name: Option<String>,
-    namespace: Option<String>,
-    resource_version: Option<String>,
 }
 
 /// Of `data`, the keys that may hold a docker config.
@@ -161,6 +108,9 @@ impl<'de> Deserialize<'de> for Value {
 
 #[cfg(test)]
 mod tests {
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+    use kube::Resource;
+
     use super::*;
     use serde_json::{Value as Json, json};
 
@@ -179,7 +129,7 @@ mod tests {
 
     fn docker_config(content: &str) -> PullSecret {
         let data = json!({".dockerconfigjson": STANDARD.encode(content), "another": "aHVudGVyMg=="});
-        of("kubernetes.io/dockerconfigjson", data).secret
+        of("kubernetes.io/dockerconfigjson", data).content
     }
 
     #[test]
@@ -191,13 +141,13 @@ mod tests {
         assert_eq!(secret.place(), ("team-a", "harbor-pull"));
         assert_eq!(secret.meta().resource_version.as_deref(), Some("7"));
         let bare = ObjectMeta {
-            name: secret.metadata.name.clone(),
-            namespace: secret.metadata.namespace.clone(),
-            resource_version: secret.metadata.resource_version.clone(),
+            name: secret.meta().name.clone(),
+            namespace: secret.meta().namespace.clone(),
+            resource_version: secret.meta().resource_version.clone(),
             ..ObjectMeta::default()
         };
-        assert_eq!(secret.metadata, bare);
-        let PullSecret::DockerConfig(coverage) = &secret.secret else { panic!("{secret:?}") };
+        assert_eq!(*secret.meta(), bare);
+        let PullSecret::DockerConfig(coverage) = &secret.content else { panic!("{secret:?}") };
         assert!(coverage.covers("harbor.corp:5000/proxy/library/nginx"));
         let debug = format!("{secret:?}");
         assert!(!debug.contains("hunter2") && !debug.contains("aHVudGVyMj"), "{debug}");
@@ -206,7 +156,7 @@ mod tests {
     #[test]
     fn s3_the_older_type_is_read_too() {
         let data = json!({".dockercfg": STANDARD.encode(r#"{"harbor.corp": {"auth": "YTpi"}}"#)});
-        let PullSecret::DockerConfig(coverage) = of("kubernetes.io/dockercfg", data).secret else { panic!() };
+        let PullSecret::DockerConfig(coverage) = of("kubernetes.io/dockercfg", data).content else { panic!() };
         assert!(coverage.covers("harbor.corp/app"));
     }
 
@@ -222,19 +172,19 @@ mod tests {
             json!({".dockerconfigjson": "%%%"}),
             json!({".dockercfg": "e30="}),
         ] {
-            assert!(matches!(of(config, data.clone()).secret, PullSecret::Malformed(_)), "{data}");
+            assert!(matches!(of(config, data.clone()).content, PullSecret::Malformed(_)), "{data}");
         }
         for content in ["{", "5", r#"{"auths": [1]}"#, "\u{0}\u{1b}[31m"] {
             assert!(matches!(docker_config(content), PullSecret::Malformed(_)), "{content}");
         }
-        assert!(matches!(of("Opaque", json!({".dockerconfigjson": "%%%"})).secret, PullSecret::OtherType(_)));
+        assert!(matches!(of("Opaque", json!({".dockerconfigjson": "%%%"})).content, PullSecret::OtherType(_)));
         let nothing: WatchedSecret = serde_json::from_str(r#"{"metadata": {"name": "x"}}"#).unwrap();
-        assert!(matches!(nothing.secret, PullSecret::OtherType(_)));
+        assert!(matches!(nothing.content, PullSecret::OtherType(_)));
     }
 
     #[test]
     fn data_that_is_not_base64_is_said_to_be() {
-        let PullSecret::Malformed(fault) = of("kubernetes.io/dockercfg", json!({".dockercfg": "%%%"})).secret else {
+        let PullSecret::Malformed(fault) = of("kubernetes.io/dockercfg", json!({".dockercfg": "%%%"})).content else {
             panic!()
         };
         assert!(fault.to_string().contains("base64"), "{fault}");

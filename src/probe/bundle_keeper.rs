@@ -1,0 +1,241 @@
+//! What is found of the CA bundles that are kept elsewhere: taken into force where it is good, and told of where it is not.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::watch;
+use tracing::{info, warn};
+
+use crate::image::Escaped;
+use crate::policy::{BundleRef, LoadedPolicy};
+use crate::telemetry::{Metrics, Readiness};
+use crate::trust::{Bundle, Pool};
+
+use super::BundleStore;
+
+/// The part of [`Readiness`] that tells of CA bundles.
+pub const CA_BUNDLES_READINESS: &str = "ca-bundles";
+/// What `/readyz` remarks on: bundles whose newest state is not in force, and blocks of others that are left out.
+const NOT_IN_FORCE: &str = "not in force";
+const LEFT_OUT: &str = "left out";
+
+/// A larger bundle is not read (bytes): the public roots are a fifth of it, and a ConfigMap has no more.
+pub const MOST_BUNDLE_BYTES: usize = 1 << 20;
+
+/// So many blocks of a bundle that are left out are spelled out, and so many bundles in `/readyz`.
+const MOST_NAMED: usize = 5;
+/// The most characters of what is said of one block: a subject may be long.
+const MOST_CHARS: usize = 200;
+
+/// The one writer of a [`BundleStore`], for all sources. Whoever finds something of a bundle hands it in here.
+#[derive(Debug)]
+pub struct BundleKeeper {
+    store: BundleStore,
+    state: Mutex<State>,
+    troubles: watch::Sender<Arc<BundleTroubles>>,
+    metrics: Arc<Metrics>,
+    readiness: Arc<Readiness>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Of the policy whose bundles these are.
+    generation: u64,
+    bundles: BTreeMap<BundleRef, Found>,
+    /// Whether all bundles of some policy were looked at: from then on we serve.
+    ready: bool,
+}
+
+/// What was found of one bundle.
+#[derive(Debug, Default)]
+struct Found {
+    /// Whether it was looked at.
+    answered: bool,
+    /// Why its content is not in force.
+    content: Option<String>,
+    /// Why its content cannot be read at the moment.
+    away: Option<String>,
+    /// What of its content is left out.
+    left_out: Option<String>,
+}
+
+/// What is wrong with the bundles of the policy in force, in words for a person.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct BundleTroubles {
+    /// Bundles whose newest state is not in force, and why.
+    pub not_in_force: BTreeMap<BundleRef, String>,
+    /// Bundles of which something is left out, and what.
+    pub left_out: BTreeMap<BundleRef, String>,
+}
+
+impl BundleKeeper {
+    /// The store has no other writer.
+    #[must_use]
+    pub fn new(store: BundleStore, metrics: Arc<Metrics>, readiness: Arc<Readiness>) -> Self {
+        readiness.set(CA_BUNDLES_READINESS, Err("which are needed is not known yet".to_owned()));
+        metrics.ca_bundle_errors(0);
+        Self { store, state: Mutex::default(), troubles: watch::Sender::default(), metrics, readiness }
+    }
+
+    /// From now on the bundles of this policy count, and no others. Each of those who look for bundles may tell it.
+    pub fn follow(&self, loaded: &LoadedPolicy) {
+        let mut state = self.state();
+        if loaded.generation <= state.generation {
+            return;
+        }
+        state.generation = loaded.generation;
+        let named: BTreeSet<&BundleRef> = loaded.policy.bundles().collect();
+        state.bundles.retain(|bundle, _| named.contains(bundle));
+        for &bundle in &named {
+            state.bundles.entry(bundle.clone()).or_default();
+        }
+        self.store.retain(named);
+        self.tell(state);
+    }
+
+    /// This is what a bundle holds.
+    pub fn read(&self, bundle: &BundleRef, pem: &Bundle) {
+        let Bundle { certificates, skipped } = pem;
+        let said: Vec<String> = skipped
+            .iter()
+            .take(MOST_NAMED)
+            .map(|skipped| {
+                let what = skipped.what.to_string();
+                format!("block {} (line {}): {}", skipped.position, skipped.line, Escaped::cut(&what, MOST_CHARS))
+            })
+            .collect();
+        let more = skipped.len().saturating_sub(MOST_NAMED);
+        let more = if more > 0 { format!("; and {more} more") } else { String::new() };
+        let said = (!said.is_empty()).then(|| format!("{}{more}", said.join("; ")));
+        if certificates.is_empty() {
+            let why = match said {
+                Some(said) => format!("it has no certificate that can be used: {said}"),
+                None => "it has no certificate".to_owned(),
+            };
+            return self.unusable(bundle, why);
+        }
+        self.found(bundle, |found| {
+            found.content = None;
+            found.away = None;
+            if let Some(said) = said.as_ref().filter(|_| found.left_out != said) {
+                warn!(%bundle, "of a CA bundle something is left out: {said}");
+            }
+            found.left_out = said;
+            let before = self.store.snapshot().revision;
+            self.store.put(bundle, Arc::new(Pool::new(&bundle.to_string(), certificates.clone())));
+            if self.store.snapshot().revision != before {
+                info!(%bundle, certificates = certificates.len(), "CA bundle in force");
+            }
+        });
+    }
+
+    /// What a bundle holds cannot be used, or it is gone: what it held before stays in force.
+    pub fn unusable(&self, bundle: &BundleRef, why: String) {
+        self.found(bundle, |found| {
+            self.store.fault(bundle, why.clone());
+            found.content = Some(why);
+            found.left_out = None;
+        });
+    }
+
+    /// A bundle cannot be read at the moment, or, with `None`, it can again and holds what it held before.
+    pub fn away(&self, bundle: &BundleRef, why: Option<String>) {
+        self.found(bundle, |found| {
+            match (why.as_ref().or(found.content.as_ref()), self.store.snapshot().get(bundle)) {
+                (Some(why), _) => self.store.fault(bundle, why.clone()),
+                (None, Some(pool)) => self.store.put(bundle, Arc::clone(pool)),
+                (None, None) => {}
+            }
+            found.away = why;
+        });
+    }
+
+    /// A bundle may not be watched; whoever is refused tells of that.
+    pub fn refused(&self, bundle: &BundleRef, why: &str) {
+        self.found(bundle, |_| self.store.fault(bundle, why.to_owned()));
+    }
+
+    /// What is wrong, as it changes.
+    #[must_use]
+    pub fn troubles(&self) -> watch::Receiver<Arc<BundleTroubles>> {
+        self.troubles.subscribe()
+    }
+
+    fn found(&self, bundle: &BundleRef, change: impl FnOnce(&mut Found)) {
+        let mut state = self.state();
+        // Of a bundle that no policy names any more nothing is kept.
+        let Some(found) = state.bundles.get_mut(bundle) else { return };
+        found.answered = true;
+        change(found);
+        self.tell(state);
+    }
+
+    fn tell(&self, mut state: MutexGuard<'_, State>) {
+        if !state.ready {
+            let missing: Vec<String> = state
+                .bundles
+                .iter()
+                .filter(|(_, found)| !found.answered)
+                .map(|(bundle, _)| bundle.to_string())
+                .collect();
+            state.ready = missing.is_empty();
+            let state = if state.ready { Ok(()) } else { Err(format!("not looked at yet: {}", few(&missing))) };
+            self.readiness.set(CA_BUNDLES_READINESS, state);
+        }
+        let bundles = self.store.snapshot();
+        let troubles = BundleTroubles {
+            not_in_force: state
+                .bundles
+                .iter()
+                .filter_map(|(bundle, found)| {
+                    let why = found.away.as_ref().or(found.content.as_ref())?;
+                    let kept = match bundles.get(bundle) {
+                        Some(pool) => format!("its last good certificates stay in force ({})", pool.len()),
+                        None => "nothing of it is in force".to_owned(),
+                    };
+                    Some((bundle.clone(), format!("{bundle}: {why}; {kept}")))
+                })
+                .collect(),
+            left_out: state
+                .bundles
+                .iter()
+                .filter_map(|(bundle, found)| {
+                    let left_out = found.left_out.as_ref()?;
+                    Some((bundle.clone(), format!("{bundle}: left out is {left_out}")))
+                })
+                .collect(),
+        };
+        let before = self.troubles.send_replace(Arc::new(troubles.clone()));
+        for (bundle, words) in &troubles.not_in_force {
+            if before.not_in_force.get(bundle) != Some(words) {
+                warn!("a CA bundle is not in force: {words}");
+            }
+        }
+        for bundle in before.not_in_force.keys() {
+            if state.bundles.contains_key(bundle) && !troubles.not_in_force.contains_key(bundle) {
+                info!(%bundle, "what this CA bundle holds is in force again");
+            }
+        }
+        let remark = |troubles: &BTreeMap<BundleRef, String>| {
+            let words: Vec<&String> = troubles.values().collect();
+            (!words.is_empty()).then(|| few(&words))
+        };
+        self.readiness.remark(CA_BUNDLES_READINESS, NOT_IN_FORCE, remark(&troubles.not_in_force));
+        self.readiness.remark(CA_BUNDLES_READINESS, LEFT_OUT, remark(&troubles.left_out));
+        self.metrics.ca_bundle_errors(troubles.not_in_force.len());
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // It is whole after every statement: a panic elsewhere does not spoil it.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The first of many, and how many more there are.
+fn few(words: &[impl AsRef<str>]) -> String {
+    let said: Vec<&str> = words.iter().take(MOST_NAMED).map(AsRef::as_ref).collect();
+    match words.len().saturating_sub(MOST_NAMED) {
+        0 => said.join("; "),
+        more => format!("{}; and {more} more", said.join("; ")),
+    }
+}
