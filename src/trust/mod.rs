@@ -4,8 +4,13 @@
 //! Not here: where roots come from (`policy`, `cluster`, `probe`), how a chain is asked for (`probe`), and what follows
 //! from a verdict (`review`).
 
+mod certificate;
 mod fault;
 mod interim;
 
+pub use certificate::{
+    BasicConstraints, Certificate, Curve, ExtKeyUsage, Facts, InvalidCertificate, Mailbox, NameKind, Oid, PublicKey,
+    SignatureAlgorithm, is_domain, uri_host,
+};
 pub use fault::Fault;
 pub use interim::{Bundle, Certificate, Pool, Skipped, SkippedKind};
