@@ -26,6 +26,16 @@ pub enum Checked<'p> {
     Anything,
 }
 
+impl<'p> Checked<'p> {
+    /// The mirror whose endpoint it is.
+    pub fn mirror(self) -> Option<&'p Mirror> {
+        match self {
+            Self::Mirror(mirror) => Some(mirror),
+            Self::Listed(_) | Self::Anything => None,
+        }
+    }
+}
+
 /// Where CAs for a registry come from (T2).
 #[derive(Clone, Copy, Debug)]
 pub enum CaSource<'p> {

@@ -1,4 +1,4 @@
-//! Certificates as bytes, until they are read and judged.
+//! Bundles and pools, until those that judge are here.
 
 use std::fmt;
 use std::sync::Arc;
@@ -6,18 +6,7 @@ use std::sync::Arc;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-/// A certificate.
-#[derive(Debug)]
-pub struct Certificate {
-    der: Vec<u8>,
-}
-
-impl Certificate {
-    /// Its DER.
-    pub fn der(&self) -> &[u8] {
-        &self.der
-    }
-}
+use super::Certificate;
 
 /// The certificates of a PEM text.
 pub struct Bundle {
@@ -59,9 +48,10 @@ impl Bundle {
                 block = Some((index + 1, line == "-----BEGIN CERTIFICATE-----", String::new()));
             } else if line.starts_with("-----END ") {
                 let Some((line, is_certificate, body)) = block.take() else { continue };
-                match STANDARD.decode(body) {
-                    Ok(der) if is_certificate => bundle.certificates.push(Arc::new(Certificate { der })),
-                    _ => bundle.skipped.push(Skipped { position, line, what: SkippedKind("it is no certificate") }),
+                let read = STANDARD.decode(body).ok().filter(|_| is_certificate);
+                match read.and_then(|der| Certificate::parse(&der).ok()) {
+                    Some(certificate) => bundle.certificates.push(Arc::new(certificate)),
+                    None => bundle.skipped.push(Skipped { position, line, what: SkippedKind("it is no certificate") }),
                 }
             } else if let Some((_, _, body)) = &mut block {
                 body.push_str(line);

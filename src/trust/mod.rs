@@ -13,4 +13,4 @@ pub use certificate::{
     SignatureAlgorithm, is_domain, uri_host,
 };
 pub use fault::Fault;
-pub use interim::{Bundle, Certificate, Pool, Skipped, SkippedKind};
+pub use interim::{Bundle, Pool, Skipped, SkippedKind};
