@@ -1,4 +1,4 @@
-//! Bundles and pools, until those that judge are here.
+//! Bundles, until they are read as Go reads them.
 
 use std::fmt;
 use std::sync::Arc;
@@ -58,39 +58,5 @@ impl Bundle {
             }
         }
         bundle
-    }
-}
-
-/// CA certificates of one source.
-#[derive(Debug)]
-pub struct Pool {
-    source: Arc<str>,
-    certificates: Vec<Arc<Certificate>>,
-}
-
-impl Pool {
-    /// `source` is what messages call it.
-    pub fn new(source: &str, certificates: Vec<Arc<Certificate>>) -> Pool {
-        Pool { source: source.into(), certificates }
-    }
-
-    /// What messages call it.
-    pub fn source(&self) -> &str {
-        &self.source
-    }
-
-    /// How many certificates it holds.
-    pub fn len(&self) -> usize {
-        self.certificates.len()
-    }
-
-    /// The certificates.
-    pub fn certificates(&self) -> &[Arc<Certificate>] {
-        &self.certificates
-    }
-
-    /// Whether it holds none.
-    pub fn is_empty(&self) -> bool {
-        self.certificates.is_empty()
     }
 }

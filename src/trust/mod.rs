@@ -5,12 +5,25 @@
 //! from a verdict (`review`).
 
 mod certificate;
+mod chains;
 mod fault;
+mod hostname;
 mod interim;
+mod judge;
+mod name_constraints;
+mod policies;
+mod pool;
+mod public_roots;
+mod signature;
+mod words;
 
 pub use certificate::{
     BasicConstraints, Certificate, Curve, ExtKeyUsage, Facts, InvalidCertificate, Mailbox, NameKind, Oid, PublicKey,
     SignatureAlgorithm, is_domain, uri_host,
 };
 pub use fault::Fault;
-pub use interim::{Bundle, Pool, Skipped, SkippedKind};
+pub use interim::{Bundle, Skipped, SkippedKind};
+pub use judge::{Judgement, Outcome, Rejection, TrustedBy, judge};
+pub use pool::{Pool, Roots};
+pub use public_roots::public_roots;
+pub use signature::{HandshakeFault, verify_handshake};

@@ -208,6 +208,13 @@ impl BitString<'_> {
 pub struct Oid<'a>(pub(super) &'a [u8]);
 
 impl<'a> Oid<'a> {
+    /// The policy that stands for any: 2.5.29.32.0.
+    pub(crate) const ANY_POLICY: Oid<'static> = Oid(&[0x55, 0x1d, 0x20, 0]);
+
+    pub(crate) fn is_any_policy(&self) -> bool {
+        *self == Self::ANY_POLICY
+    }
+
     /// Every component in its shortest form and below 2^31.
     fn new(content: &'a [u8]) -> Option<Self> {
         let is_valid = !content.is_empty()
