@@ -3,6 +3,7 @@
 #![expect(clippy::print_stdout, reason = "what was compared is what this program says")]
 #![expect(clippy::unwrap_used, reason = "what cannot be compared stops the comparison")]
 
+mod chain;
 mod keyring;
 mod program;
 mod random;
@@ -12,16 +13,22 @@ mod yaml;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-/// Folder of the oracle programs, and, if another sequence of inputs is wanted, a number for it.
+/// Folder of the oracle programs, a number for the sequence of inputs if another is wanted, and an oracle's name if it is
+/// wanted alone.
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1).filter(|argument| !argument.starts_with('-'));
     let folder = PathBuf::from(arguments.next().unwrap_or_else(|| panic!("run tests/oracle/run, which needs Go")));
     let seed = arguments.next().map_or(1, |seed| seed.parse().unwrap());
+    let only = arguments.next();
 
     let mut agreed = true;
-    let oracles: [(&str, Compare); 3] =
-        [("reference", reference::compare), ("yaml", yaml::compare), ("keyring", keyring::compare)];
-    for (name, compare) in oracles {
+    let oracles: [(&str, Compare); 4] = [
+        ("reference", reference::compare),
+        ("yaml", yaml::compare),
+        ("keyring", keyring::compare),
+        ("chain", chain::compare),
+    ];
+    for (name, compare) in oracles.into_iter().filter(|(name, _)| only.as_ref().is_none_or(|only| only == name)) {
         let Comparison { inputs, disagreements } = compare(&folder, seed);
         for disagreement in disagreements.iter().take(20) {
             println!("{disagreement}");
