@@ -4,25 +4,26 @@
 //! Not here: where roots come from (`policy`, `cluster`, `probe`), how a chain is asked for (`probe`), and what follows
 //! from a verdict (`review`).
 
+mod bundle;
 mod certificate;
 mod chains;
 mod fault;
 mod hostname;
-mod interim;
 mod judge;
 mod name_constraints;
+mod pem;
 mod policies;
 mod pool;
 mod public_roots;
 mod signature;
 mod words;
 
+pub use bundle::{Bundle, Skipped, SkippedKind};
 pub use certificate::{
     BasicConstraints, Certificate, Curve, ExtKeyUsage, Facts, InvalidCertificate, Mailbox, NameKind, Oid, PublicKey,
     SignatureAlgorithm, is_domain, uri_host,
 };
 pub use fault::Fault;
-pub use interim::{Bundle, Skipped, SkippedKind};
 pub use judge::{Judgement, Outcome, Rejection, TrustedBy, judge};
 pub use pool::{Pool, Roots};
 pub use public_roots::public_roots;

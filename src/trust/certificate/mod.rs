@@ -402,6 +402,17 @@ pub fn uri_host(uri: &str) -> Cow<'_, str> {
     uri::host(uri).unwrap_or_default()
 }
 
+/// The subject of something that is nearly a certificate, where it can be found.
+pub(super) fn subject_of_unparsable(der: &[u8]) -> Option<String> {
+    let mut fields = Der::new(der).read(SEQUENCE)?.read(SEQUENCE)?;
+    fields.optional(explicit(0))?;
+    // The serial number, the signature's algorithm, the issuer and the dates.
+    for _ in 0..4 {
+        fields.any()?;
+    }
+    name::shown(fields.element(SEQUENCE)?.bytes())
+}
+
 fn version(fields: &mut Der<'_>) -> Result<u8, InvalidCertificate> {
     let malformed = || InvalidCertificate::malformed("its version");
     let Some(mut field) = fields.optional(explicit(0)).ok_or_else(malformed)? else { return Ok(1) };
