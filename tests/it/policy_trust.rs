@@ -257,9 +257,24 @@ fn data_that_is_no_base64_of_pem_is_refused_with_the_mend() {
         &block(&pem("a"), 6),
         "is PEM, and must be the base64 of it; write what `base64 -w0 ca.crt` prints, or the PEM under `inline` in an entry of `caBundles`",
     );
+    let help = "write the certificates as they stand from `-----BEGIN CERTIFICATE-----` to `-----END CERTIFICATE-----`";
     assert_data_fault(
         &base64("no certificate at all"),
-        "holds no certificate that can be used; certificates stand from `-----BEGIN CERTIFICATE-----` to `-----END CERTIFICATE-----`",
+        &format!("holds no certificate that can be used: it holds no PEM block; {help}"),
+    );
+    let der = STANDARD.decode(pem("a").lines().filter(|line| !line.contains('-')).collect::<String>()).unwrap();
+    assert_data_fault(
+        &base64(der),
+        &format!(
+            "holds no certificate that can be used: it is a certificate of `CN=a` in DER: `openssl x509 -inform der -in FILE` writes it as PEM; {help}"
+        ),
+    );
+    let key = rcgen::KeyPair::generate().unwrap().serialize_pem();
+    assert_data_fault(
+        &base64(&key),
+        &format!(
+            "holds no certificate that can be used: block 1 (line 1) is a private key: take it out of the bundle, and replace the key if others could read the bundle; {help}"
+        ),
     );
 }
 
@@ -281,15 +296,49 @@ fn inline_without_a_certificate_is_refused_with_the_mend() {
     assert_inline_fault(
         &base64(pem("a")),
         &[
-            "6:13 trust.caBundles[0].inline: holds no certificate that can be used; it is base64: write what `base64 -d` makes of it, or an entry of `additionalTrustedCAs`",
+            "6:13 trust.caBundles[0].inline: holds no certificate that can be used: it is base64 of PEM: it has been encoded once too often; write the certificates as they stand from `-----BEGIN CERTIFICATE-----` to `-----END CERTIFICATE-----`",
         ],
     );
     let folded = block(&pem("a"), 6).replacen('|', ">", 1);
     assert_inline_fault(
         &folded,
         &[
-            "6:13 trust.caBundles[0].inline: holds no certificate that can be used; write `|` in place of `>`, which joins the lines",
+            "6:13 trust.caBundles[0].inline: holds no certificate that can be used: block 1 (line 1) ends with an END line that is not that of its BEGIN; write `|` in place of `>`, which joins the lines",
         ],
+    );
+}
+
+/// What Go would pass over without a word is told of, at its line; the good certificates beside it are taken.
+#[test]
+fn what_stands_beside_good_certificates_is_told_of_and_never_shown() {
+    let (good, key) = (pem("good"), rcgen::KeyPair::generate().unwrap().serialize_pem());
+    let broken = pem("bad").replacen("MII", "MIJ", 1);
+    let trusted = pem("openssl").replace("CERTIFICATE", "TRUSTED CERTIFICATE");
+    let text = format!("# a remark\r\n{good}{key}{broken}{trusted}{good}").replace('\n', "\r\n");
+    let body = format!("trust:\n  registries: ['x.corp']\n  caBundles:\n  - inline: {}\n", block(&text, 6));
+    let compiled = read(&body);
+    assert_eq!(sources(&compiled.policy, "x.corp"), ["trust.caBundles[0] (1)", "public"]);
+    let said = said(&body);
+    assert_eq!(said.len(), 3, "{said:#?}");
+    let lines = |text: &str| text.lines().count();
+    let mut line = 6 + 1 + lines(&good) + 1;
+    for (said, (block, height, words)) in said.iter().zip([
+        (2, lines(&key), "is a private key: take it out"),
+        (3, lines(&broken), "is a certificate"),
+        (4, 0, "is a TRUSTED CERTIFICATE, which only OpenSSL reads"),
+    ]) {
+        let start = format!("{line}:7 warning: trust.caBundles[0].inline: block {block} (line {}) {words}", line - 6);
+        assert!(said.starts_with(&start), "{start}\n{said}");
+        line += height;
+    }
+    let secret = key.lines().nth(1).unwrap();
+    assert!(said.iter().all(|said| !said.contains(secret)));
+    // In base64 there is but one place.
+    let data = format!("trust:\n  additionalTrustedCAs:\n  - name: a\n    data: {}\n", base64(&text));
+    let places = self::said(&data);
+    assert!(
+        places.iter().all(|said| said.starts_with("6:11 warning: trust.additionalTrustedCAs[0].data: block ")),
+        "{places:#?}"
     );
 }
 

@@ -11,7 +11,7 @@ use super::super::document::{CaBundle, ObjectKey, Spanned, TrustedCaBundle};
 use super::super::fault::{Collector, quoted};
 use super::super::trust::Ca;
 use super::is_dns_name;
-use crate::trust::{Bundle, Pool};
+use crate::trust::{Bundle, Pool, Skipped, SkippedKind};
 use crate::yaml::Span;
 
 /// Base64, padded or not.
@@ -67,28 +67,18 @@ pub(super) fn bundle(path: &str, name: &str, written: &Written<'_>, faults: &mut
 
 /// Certificates in PEM.
 fn pem(path: &str, name: &str, written: &Spanned<String>, faults: &mut Collector<'_>) -> Option<Ca> {
-    let text = &written.value;
+    let Spanned { value: text, span } = written;
     if text.trim().is_empty() {
-        no_text(path, written.span, faults);
+        no_text(path, *span, faults);
         return None;
     }
     let bundle = Bundle::read(text.as_bytes());
-    for skipped in &bundle.skipped {
-        let place = line_of_block_scalar(faults.source(), written, skipped.line).unwrap_or(written.span);
-        left_out(path, place, skipped, faults);
-    }
-    if bundle.certificates.is_empty() {
-        let help = if faults.source()[written.span.start..].starts_with('>') {
-            "write `|` in place of `>`, which joins the lines"
-        } else if decoded(text).is_some() {
-            "it is base64: write what `base64 -d` makes of it, or an entry of `additionalTrustedCAs`"
-        } else {
-            PEM_HELP
-        };
-        faults.error(path, written.span, "holds no certificate that can be used").help(help);
-        return None;
-    }
-    Some(Ca::Inline(Arc::new(Pool::new(name, bundle.certificates))))
+    let help = if faults.source()[span.start..].starts_with('>') {
+        "write `|` in place of `>`, which joins the lines"
+    } else {
+        PEM_HELP
+    };
+    pool(path, name, bundle, written, help, faults)
 }
 
 /// Certificates in PEM, in base64.
@@ -99,45 +89,55 @@ pub(super) fn data(path: &str, name: &str, written: &Spanned<String>, faults: &m
         return None;
     }
     let Some(bytes) = decoded(text) else {
-        if text.contains(PEM_BEGIN) {
-            faults
-                .error(path, *span, "is PEM, and must be the base64 of it")
-                .help("write what `base64 -w0 ca.crt` prints, or the PEM under `inline` in an entry of `caBundles`");
-        } else {
-            faults.error(path, *span, "is not base64").help("write what `base64 -w0 ca.crt` prints");
-        }
+        let (message, help) = match text.contains(PEM_BEGIN) {
+            true => (
+                "is PEM, and must be the base64 of it",
+                "write what `base64 -w0 ca.crt` prints, or the PEM under `inline` in an entry of `caBundles`",
+            ),
+            false => ("is not base64", "write what `base64 -w0 ca.crt` prints"),
+        };
+        faults.error(path, *span, message).help(help);
         return None;
     };
-    let is_pem = |bytes: &[u8]| String::from_utf8_lossy(bytes).contains(PEM_BEGIN);
-    if !is_pem(&bytes)
-        && let Ok(once) = core::str::from_utf8(&bytes)
-        && decoded(once).is_some_and(|twice| is_pem(&twice))
-    {
+    let bundle = Bundle::read(&bytes);
+    if matches!(&bundle.skipped[..], [Skipped { what: SkippedKind::EncodedTwice, .. }]) {
         faults.error(path, *span, "is encoded twice").help("write what `base64 -d` makes of it");
         return None;
     }
-    let bundle = Bundle::read(&bytes);
-    for skipped in &bundle.skipped {
-        left_out(path, *span, skipped, faults);
-    }
-    if bundle.certificates.is_empty() {
-        faults.error(path, *span, "holds no certificate that can be used").help(PEM_HELP);
-        return None;
-    }
-    Some(Ca::Inline(Arc::new(Pool::new(name, bundle.certificates))))
+    pool(path, name, bundle, written, PEM_HELP, faults)
 }
 
-const PEM_HELP: &str = "certificates stand from `-----BEGIN CERTIFICATE-----` to `-----END CERTIFICATE-----`";
+const PEM_HELP: &str =
+    "write the certificates as they stand from `-----BEGIN CERTIFICATE-----` to `-----END CERTIFICATE-----`";
+
+/// What can be used of a bundle. Of the rest is said what the nodes' runtime, which leaves it out too, never tells; what
+/// stands in it is never shown.
+fn pool(
+    path: &str,
+    name: &str,
+    bundle: Bundle,
+    written: &Spanned<String>,
+    help: &str,
+    faults: &mut Collector<'_>,
+) -> Option<Ca> {
+    let Bundle { certificates, skipped } = bundle;
+    if let ([], [only]) = (&certificates[..], &skipped[..]) {
+        faults.error(path, written.span, format!("holds no certificate that can be used: {only}")).help(help);
+        return None;
+    }
+    for skipped in &skipped {
+        let place = line_of_block_scalar(faults.source(), written, skipped.line).unwrap_or(written.span);
+        faults.warning(path, place, skipped.to_string()).help("it is left out; mend it, or take it out");
+    }
+    if certificates.is_empty() {
+        faults.error(path, written.span, "holds no certificate that can be used").help(help);
+        return None;
+    }
+    Some(Ca::Inline(Arc::new(Pool::new(name, certificates))))
+}
 
 fn no_text(path: &str, span: Span, faults: &mut Collector<'_>) {
     faults.error(path, span, "is empty: no certificate is in it").help("write the certificates, or take the entry out");
-}
-
-/// What is said of a block that the nodes' runtime would leave out too. What stands in it is never shown.
-fn left_out(path: &str, place: Span, skipped: &crate::trust::Skipped, faults: &mut Collector<'_>) {
-    let message =
-        format!("block {}, on line {} of the text, is left out: {}", skipped.position, skipped.line, skipped.what);
-    faults.warning(path, place, message).help("take it out, or mend it");
 }
 
 /// The bytes of a text in base64 that may be broken into lines.
