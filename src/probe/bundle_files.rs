@@ -81,3 +81,68 @@ impl BundleFiles {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+
+    use super::*;
+    use crate::policy::Policy;
+    use crate::probe::BundleStore;
+    use crate::telemetry::{Metrics, Readiness};
+
+    fn files(bundles: &str) -> (BundleFiles, BundleStore, Arc<Readiness>) {
+        let (metrics, readiness) = (Arc::new(Metrics::new()), Arc::new(Readiness::new(&[])));
+        let store = BundleStore::new();
+        let keeper = Arc::new(BundleKeeper::new(store.clone(), metrics, Arc::clone(&readiness)));
+        let source = format!(
+            "apiVersion: mirrorgate.dev/v1alpha1\nkind: Policy\ntrust:\n  registries: [a.corp]\n  caBundles:\n{bundles}"
+        );
+        let loaded = LoadedPolicy::new(Policy::read(&source).unwrap().policy, &source, 1);
+        let (_, policy) = watch::channel(Some(Arc::new(loaded)));
+        let mut files = BundleFiles::new(policy, keeper, false);
+        files.follow();
+        (files, store, readiness)
+    }
+
+    fn write(path: &Path, certificates: usize) {
+        let pem = |_| rcgen::generate_simple_self_signed(vec!["a".to_owned()]).unwrap().cert.pem();
+        fs::write(path, (0..certificates).map(pem).collect::<String>()).unwrap();
+    }
+
+    #[tokio::test]
+    async fn trap_21_a_file_is_read_again_when_it_changes_and_a_missing_one_keeps_its_last_good_certificates() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ca.crt");
+        let (mut files, store, readiness) = files(&format!("  - file: {}\n", path.display()));
+        let bundle = BundleRef::File(path.display().to_string());
+        let certificates = || store.snapshot().get(&bundle).map(|pool| pool.len());
+        files.look().await;
+        assert_eq!(certificates(), None);
+        assert!(readiness.is_ready() && readiness.report().contains("the file cannot be read: No such file"));
+        write(&path, 2);
+        files.look().await;
+        files.look().await;
+        assert_eq!((certificates(), readiness.report().as_str()), (Some(2), "[+] ca-bundles\nready\n"));
+        write(&path, 3);
+        files.look().await;
+        files.look().await;
+        assert_eq!(certificates(), Some(3));
+        fs::remove_file(&path).unwrap();
+        files.look().await;
+        assert!(readiness.report().contains("its last good certificates stay in force (3)"), "{}", readiness.report());
+        fs::write(&path, vec![b'x'; MOST_BUNDLE_BYTES + 1]).unwrap();
+        files.look().await;
+        assert_eq!(certificates(), Some(3));
+    }
+
+    #[tokio::test]
+    async fn without_a_cluster_a_bundle_in_it_is_said_not_to_be_there() {
+        let (mut files, _, readiness) = files("  - secret: {namespace: a, name: b, key: ca.crt}\n");
+        files.look().await;
+        let words =
+            "secret a/b, key ca.crt: there is no cluster to read it from (`serve --policy`); nothing of it is in force";
+        assert!(readiness.is_ready() && readiness.report().contains(words), "{}", readiness.report());
+    }
+}

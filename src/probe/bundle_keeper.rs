@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use jiff::Timestamp;
 use tokio::sync::watch;
 use tracing::{info, warn};
 
@@ -25,7 +26,7 @@ pub const MOST_BUNDLE_BYTES: usize = 1 << 20;
 /// So many blocks of a bundle that are left out are spelled out, and so many bundles in `/readyz`.
 const MOST_NAMED: usize = 5;
 /// The most characters of what is said of one block: a subject may be long.
-const MOST_CHARS: usize = 200;
+const MOST_CHARS: usize = 300;
 
 /// The one writer of a [`BundleStore`], for all sources. Whoever finds something of a bundle hands it in here.
 #[derive(Debug)]
@@ -99,10 +100,7 @@ impl BundleKeeper {
         let said: Vec<String> = skipped
             .iter()
             .take(MOST_NAMED)
-            .map(|skipped| {
-                let what = skipped.what.to_string();
-                format!("block {} (line {}): {}", skipped.position, skipped.line, Escaped::cut(&what, MOST_CHARS))
-            })
+            .map(|skipped| Escaped::cut(&skipped.to_string(), MOST_CHARS).to_string())
             .collect();
         let more = skipped.len().saturating_sub(MOST_NAMED);
         let more = if more > 0 { format!("; and {more} more") } else { String::new() };
@@ -125,6 +123,7 @@ impl BundleKeeper {
             self.store.put(bundle, Arc::new(Pool::new(&bundle.to_string(), certificates.clone())));
             if self.store.snapshot().revision != before {
                 info!(%bundle, certificates = certificates.len(), "CA bundle in force");
+                warn_of_expired(bundle, pem);
             }
         });
     }
@@ -201,7 +200,7 @@ impl BundleKeeper {
                 .iter()
                 .filter_map(|(bundle, found)| {
                     let left_out = found.left_out.as_ref()?;
-                    Some((bundle.clone(), format!("{bundle}: left out is {left_out}")))
+                    Some((bundle.clone(), format!("{bundle}: left out: {left_out}")))
                 })
                 .collect(),
         };
@@ -237,5 +236,183 @@ fn few(words: &[impl AsRef<str>]) -> String {
     match words.len().saturating_sub(MOST_NAMED) {
         0 => said.join("; "),
         more => format!("{}; and {more} more", said.join("; ")),
+    }
+}
+
+/// No policy can know it: it reads no clock.
+fn warn_of_expired(bundle: &BundleRef, pem: &Bundle) {
+    let now = Timestamp::now();
+    let expired = pem.certificates.iter().map(|certificate| certificate.facts()).filter(|facts| facts.not_after < now);
+    for facts in expired.take(MOST_NAMED) {
+        let subject = Escaped::cut(&facts.subject, MOST_CHARS).to_string();
+        warn!(%bundle, subject, not_after = %facts.not_after, "a CA of this bundle has expired: it vouches for nothing");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::Policy;
+
+    struct Kept {
+        keeper: BundleKeeper,
+        store: BundleStore,
+        metrics: Arc<Metrics>,
+        readiness: Arc<Readiness>,
+    }
+
+    fn kept(files: &[&str]) -> Kept {
+        let (metrics, readiness) = (Arc::new(Metrics::new()), Arc::new(Readiness::new(&[])));
+        let store = BundleStore::new();
+        let keeper = BundleKeeper::new(store.clone(), Arc::clone(&metrics), Arc::clone(&readiness));
+        keeper.follow(&policy(files, 1));
+        Kept { keeper, store, metrics, readiness }
+    }
+
+    fn policy(files: &[&str], generation: u64) -> LoadedPolicy {
+        let bundles: String = files.iter().map(|path| format!("  - file: {path}\n")).collect();
+        let bundles = if bundles.is_empty() { String::new() } else { format!("  caBundles:\n{bundles}") };
+        let source =
+            format!("apiVersion: mirrorgate.dev/v1alpha1\nkind: Policy\ntrust:\n  registries: [a.corp]\n{bundles}");
+        LoadedPolicy::new(Policy::read(&source).unwrap().policy, &source, generation)
+    }
+
+    fn file(path: &str) -> BundleRef {
+        BundleRef::File(path.into())
+    }
+
+    fn pem(name: &str) -> String {
+        rcgen::generate_simple_self_signed(vec![name.to_owned()]).unwrap().cert.pem()
+    }
+
+    fn bundle(pem: &str) -> Bundle {
+        Bundle::read(pem.as_bytes())
+    }
+
+    impl Kept {
+        fn errors(&self) -> String {
+            let text = self.metrics.encode();
+            text.lines().find_map(|line| line.strip_prefix("mirrorgate_ca_bundle_errors ")).unwrap().to_owned()
+        }
+
+        fn certificates(&self, path: &str) -> Option<usize> {
+            self.store.snapshot().get(&file(path)).map(|pool| pool.len())
+        }
+    }
+
+    /// Trap 22: what cannot be read is an answer, too, or no pod would ever be made.
+    #[test]
+    fn trap_22_ready_once_each_bundle_was_looked_at() {
+        let kept = kept(&["/a", "/b"]);
+        let report = kept.readiness.report();
+        assert!(report.starts_with("[-] ca-bundles: not looked at yet: file /a; file /b\n"), "{report}");
+        kept.keeper.read(&file("/a"), &bundle(&pem("a")));
+        assert!(!kept.readiness.is_ready());
+        kept.keeper.away(&file("/b"), Some("the file cannot be read: gone".to_owned()));
+        assert!(kept.readiness.is_ready());
+        // Later policies are served from their first moment on, as what is not known yet is not judged.
+        kept.keeper.follow(&policy(&["/c"], 2));
+        assert_eq!(kept.readiness.report(), "[+] ca-bundles\nready\n");
+        let none = self::kept(&[]);
+        assert!(none.readiness.is_ready());
+    }
+
+    #[test]
+    fn a_bundle_that_goes_bad_keeps_its_last_good_certificates_and_says_so_until_it_is_mended() {
+        let kept = kept(&["/a"]);
+        let a = file("/a");
+        let good = format!("{}{}", pem("a"), pem("b"));
+        kept.keeper.read(&a, &bundle(&good));
+        assert_eq!((kept.certificates("/a"), &*kept.errors()), (Some(2), "0"));
+        for (text, why) in [
+            ("", "it has no certificate"),
+            ("no PEM at all", "it has no certificate"),
+            ("-----BEGIN", "no certificate"),
+        ] {
+            kept.keeper.read(&a, &bundle(text));
+            let troubles = kept.keeper.troubles().borrow().not_in_force[&a].clone();
+            assert!(troubles.starts_with("file /a: ") && troubles.contains(why), "{troubles}");
+            assert!(troubles.ends_with("; its last good certificates stay in force (2)"), "{troubles}");
+            assert!(kept.readiness.report().contains(&troubles), "{}", kept.readiness.report());
+            assert_eq!((kept.certificates("/a"), &*kept.errors()), (Some(2), "1"));
+        }
+        let revision = kept.store.snapshot().revision;
+        kept.keeper.read(&a, &bundle(&good));
+        assert_eq!((kept.certificates("/a"), &*kept.errors()), (Some(2), "0"));
+        assert_eq!(kept.readiness.report(), "[+] ca-bundles\nready\n");
+        assert_eq!(**kept.keeper.troubles().borrow(), BundleTroubles::default());
+        assert_eq!(kept.store.snapshot().revision, revision, "nothing changed");
+    }
+
+    #[test]
+    fn a_bundle_that_was_never_good_says_that_nothing_of_it_is_in_force() {
+        let kept = kept(&["/a"]);
+        kept.keeper.unusable(&file("/a"), "there is no such ConfigMap".to_owned());
+        let words = "file /a: there is no such ConfigMap; nothing of it is in force";
+        assert_eq!(kept.keeper.troubles().borrow().not_in_force[&file("/a")], words);
+        assert_eq!(kept.store.snapshot().fault(&file("/a")), Some("there is no such ConfigMap"));
+    }
+
+    /// A file that was bad, went away and is back as it was is still bad.
+    #[test]
+    fn what_is_away_and_back_is_as_it_was() {
+        let kept = kept(&["/a"]);
+        let a = file("/a");
+        let fault = || kept.store.snapshot().fault(&a).map(str::to_owned);
+        kept.keeper.read(&a, &bundle(&pem("a")));
+        kept.keeper.away(&a, Some("gone".to_owned()));
+        assert_eq!((fault().as_deref(), &*kept.errors()), (Some("gone"), "1"));
+        kept.keeper.away(&a, None);
+        assert_eq!((fault(), &*kept.errors()), (None, "0"));
+        kept.keeper.unusable(&a, "bad".to_owned());
+        kept.keeper.away(&a, Some("gone".to_owned()));
+        kept.keeper.away(&a, None);
+        assert_eq!((fault().as_deref(), &*kept.errors()), (Some("bad"), "1"));
+    }
+
+    #[test]
+    fn one_bad_certificate_is_left_out_and_named_and_the_others_are_in_force() {
+        let kept = kept(&["/a"]);
+        let a = file("/a");
+        let bad = "-----BEGIN CERTIFICATE-----\n%%%%\n-----END CERTIFICATE-----\n";
+        kept.keeper.read(&a, &bundle(&format!("{}{}", bad.repeat(8), pem("a"))));
+        assert_eq!((kept.certificates("/a"), &*kept.errors()), (Some(1), "0"));
+        let said = kept.keeper.troubles().borrow().left_out[&a].clone();
+        assert!(said.starts_with("file /a: left out: block 1 (line 1) "), "{said}");
+        assert!(said.contains("; block 5 (line 13) ") && said.ends_with("; and 3 more"), "{said}");
+        assert!(kept.readiness.report().contains(&said) && kept.readiness.is_ready());
+        kept.keeper.read(&a, &bundle(&pem("a")));
+        assert!(kept.keeper.troubles().borrow().left_out.is_empty());
+    }
+
+    #[test]
+    fn a_private_key_is_called_out_and_never_shown() {
+        let kept = kept(&["/a"]);
+        let made = rcgen::generate_simple_self_signed(vec!["a".to_owned()]).unwrap();
+        let key = made.signing_key.serialize_pem();
+        for text in [format!("{}{key}", made.cert.pem()), key.clone()] {
+            kept.keeper.read(&file("/a"), &bundle(&text));
+            assert_eq!(kept.certificates("/a"), Some(1));
+            let shown = format!("{}{:?}", kept.readiness.report(), kept.keeper);
+            let report = kept.readiness.report();
+            assert!(report.contains("private key"), "{report}");
+            for line in key.lines().filter(|line| !line.starts_with("-----")) {
+                assert!(!shown.contains(&line[..20]), "{report}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_the_policy_drops_is_forgotten_and_an_older_policy_is_not_followed() {
+        let kept = kept(&["/a", "/b"]);
+        kept.keeper.read(&file("/a"), &bundle(&pem("a")));
+        kept.keeper.unusable(&file("/b"), "bad".to_owned());
+        kept.keeper.follow(&policy(&["/a", "/c"], 3));
+        assert_eq!((kept.certificates("/a"), &*kept.errors()), (Some(1), "0"));
+        kept.keeper.follow(&policy(&["/b"], 2));
+        assert_eq!(kept.certificates("/a"), Some(1));
+        // A source that is still on its way to the new policy changes nothing.
+        kept.keeper.read(&file("/b"), &bundle(&pem("b")));
+        assert_eq!(kept.certificates("/b"), None);
     }
 }

@@ -243,3 +243,166 @@ impl Topic for About {
         Statement { reason, note, is_logged: self.bundle().is_some() }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use serde_json::json;
+
+    use super::super::scripted::scripted;
+    use super::super::standing::Access;
+    use super::*;
+    use crate::policy::{KeyRef, Policy};
+    use crate::probe::BundleStore;
+
+    const POLICY: &str = "apiVersion: mirrorgate.dev/v1alpha1
+kind: Policy
+trust:
+  registries: [a.corp]
+  caBundles:
+  - configMap: {namespace: kube-system, name: image-fetcher-ca-bundle, key: ca-bundle}
+  - secret: {namespace: registry, name: registry-tls, key: ca.crt}
+  - secret: {namespace: registry, name: registry-tls, key: old.crt}
+";
+
+    struct Watched {
+        watches: BundleWatches,
+        store: BundleStore,
+        readiness: Arc<Readiness>,
+        asked: Arc<Mutex<Vec<String>>>,
+        /// The last ends the watches.
+        _policy: watch::Sender<Option<Arc<LoadedPolicy>>>,
+    }
+
+    /// Watches of an API server that lists these items of each object.
+    fn watched(items: impl Fn(&str) -> serde_json::Value + Send + Sync + 'static) -> Watched {
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let log = Arc::clone(&asked);
+        let client = scripted(move |uri| {
+            log.lock().unwrap().push(uri.to_owned());
+            match uri.contains("watch=true") {
+                false => (200, json!({"metadata": {"resourceVersion": "5"}, "items": items(uri)}).to_string()),
+                true => (500, json!({"code": 500, "message": "etcd is gone"}).to_string()),
+            }
+        });
+        let (metrics, readiness) = (Arc::new(Metrics::new()), Arc::new(Readiness::new(&[])));
+        let store = BundleStore::new();
+        let keeper = Arc::new(BundleKeeper::new(store.clone(), Arc::clone(&metrics), Arc::clone(&readiness)));
+        let loaded = LoadedPolicy::new(Policy::read(POLICY).unwrap().policy, POLICY, 1);
+        let (sender, receiver) = watch::channel(Some(Arc::new(loaded)));
+        let mut watches =
+            BundleWatches::new(client, "ns", "test".to_owned(), receiver, keeper, metrics, Arc::clone(&readiness));
+        watches.follow();
+        Watched { watches, store, readiness, asked, _policy: sender }
+    }
+
+    fn config_map() -> BundleRef {
+        let (namespace, name, key) = ("kube-system".into(), "image-fetcher-ca-bundle".into(), "ca-bundle".into());
+        BundleRef::ConfigMap(KeyRef { namespace, name, key })
+    }
+
+    fn pem(name: &str) -> String {
+        rcgen::generate_simple_self_signed(vec![name.to_owned()]).unwrap().cert.pem()
+    }
+
+    impl Watched {
+        fn place(&self) -> Place {
+            Place::of([config_map()].iter()).pop_first().unwrap()
+        }
+
+        fn certificates(&self) -> Option<usize> {
+            self.store.snapshot().get(&config_map()).map(|pool| pool.len())
+        }
+
+        fn told(&mut self, told: Told<Keys>) {
+            let place = self.place();
+            self.watches.take(&place, told);
+        }
+
+        fn changed(&mut self, key: &str, text: &str) {
+            let found = Found::Bundle(Arc::new(crate::trust::Bundle::read(text.as_bytes())));
+            self.told(Ok(Event::Apply([(key.to_owned(), found)].into())));
+        }
+    }
+
+    /// S5: one watch for each object, in its namespace, by its name.
+    #[tokio::test]
+    async fn s5_each_object_is_asked_for_by_its_name_in_its_namespace() {
+        let (ca, other) = (pem("a"), pem("b"));
+        let mut watched = watched(move |uri| match uri.contains("/configmaps?") {
+            true => {
+                json!([{"metadata": {"name": "image-fetcher-ca-bundle"}, "data": {"ca-bundle": ca, "other": other}}])
+            }
+            false => json!([]),
+        });
+        while !watched.readiness.is_ready() {
+            let (place, told) = watched.watches.watches.next().await;
+            watched.watches.take(&place, told);
+        }
+        assert_eq!(watched.certificates(), Some(1));
+        let mut asked = watched.asked.lock().unwrap().clone();
+        asked.retain(|uri| !uri.contains("watch=true"));
+        asked.sort();
+        assert_eq!(asked.len(), 2, "{asked:?}");
+        let wanted = [
+            "kube-system/configmaps?&fieldSelector=metadata.name%3Dimage-fetcher-ca-bundle&",
+            "registry/secrets?&fieldSelector=metadata.name%3Dregistry-tls&",
+        ];
+        for (uri, wanted) in asked.iter().zip(wanted) {
+            assert!(uri.starts_with(&format!("/api/v1/namespaces/{wanted}")), "{uri}");
+        }
+        let report = watched.readiness.report();
+        assert!(report.contains("secret registry/registry-tls, key ca.crt: there is no such Secret; "), "{report}");
+    }
+
+    #[tokio::test]
+    async fn what_is_gone_or_broken_keeps_the_last_good_one() {
+        let mut watched = watched(|_| json!([]));
+        watched.told(Ok(Event::Init));
+        watched.told(Ok(Event::InitDone));
+        assert_eq!(watched.certificates(), None);
+        watched.changed("ca-bundle", &format!("{}{}", pem("a"), pem("b")));
+        assert_eq!(watched.certificates(), Some(2));
+        let words = "configMap kube-system/image-fetcher-ca-bundle, key ca-bundle: ";
+        for (what, why) in [
+            (Ok(Event::Delete(Keys::new())), "there is no such ConfigMap"),
+            (Ok(Event::Apply(Keys::new())), "the ConfigMap has no such key"),
+            (Ok(Event::Apply([("ca-bundle".to_owned(), Found::NotBase64)].into())), "it is not base64"),
+            (Ok(Event::Apply([("ca-bundle".to_owned(), Found::TooLarge)].into())), "it has more than 1048576 bytes"),
+        ] {
+            watched.told(what);
+            let report = watched.readiness.report();
+            let said = format!("{words}{why}; its last good certificates stay in force (2)");
+            assert!(report.contains(&said), "{report}");
+            assert_eq!(watched.certificates(), Some(2));
+        }
+        watched.changed("ca-bundle", &pem("c"));
+        assert_eq!(watched.certificates(), Some(1));
+        assert!(!watched.readiness.report().contains(words), "{}", watched.readiness.report());
+    }
+
+    #[tokio::test]
+    async fn s5_what_may_not_be_watched_stays_in_force_and_the_missing_role_is_named() {
+        let mut watched = watched(|_| json!([]));
+        watched.changed("ca-bundle", &pem("a"));
+        watched.told(Err(Fault::Forbidden("configmaps is forbidden".to_owned())));
+        let report = watched.readiness.report();
+        let rule = "forbidden: a Role must allow list and watch of configmaps with resourceNames \
+                    [image-fetcher-ca-bundle] in kube-system; `mirrorgate rbac --policy FILE` prints it";
+        assert!(report.contains(rule), "{report}");
+        assert_eq!(watched.certificates(), Some(1));
+        let said = About::Access.statement(watched.watches.standings.forbidden().as_deref());
+        assert!(said.reason == "CaBundlesForbidden" && said.note.contains(rule), "{said:?}");
+    }
+
+    #[test]
+    fn s5_the_missing_rules_are_named_by_namespace() {
+        let policy = Policy::read(POLICY).unwrap().policy;
+        let places = Place::of(policy.bundles());
+        assert_eq!(places.len(), 2, "two keys of one object are one watch");
+        let words = "configmaps with resourceNames [image-fetcher-ca-bundle] in kube-system, and of \
+                     secrets with resourceNames [registry-tls] in registry";
+        assert_eq!(Place::words(places.iter()).as_deref(), Some(words));
+    }
+}

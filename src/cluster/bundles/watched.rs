@@ -124,3 +124,69 @@ impl<F: FnOnce(&[u8]) -> Found> Visitor<'_> for Text<F> {
         Ok(self.0(b""))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use kube::Resource;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn object(content: Value) -> String {
+        let mut object = json!({
+            "metadata": {
+                "name": "registry-ca", "namespace": "registry", "resourceVersion": "7", "uid": "u",
+                "annotations": {"kubectl.kubernetes.io/last-applied-configuration": "{\"data\": \"hunter2\"}"},
+                "managedFields": [{"manager": "kubectl", "fieldsV1": {"f:data": {}}}],
+            },
+        });
+        object.as_object_mut().unwrap().extend(content.as_object().unwrap().clone());
+        // As the API server sends it: text.
+        object.to_string()
+    }
+
+    fn certificates(keys: &Keys, key: &str) -> usize {
+        match &keys[key] {
+            Found::Bundle(bundle) => bundle.certificates.len(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn of_a_secret_only_certificates_outlive_the_reading() {
+        let made = rcgen::generate_simple_self_signed(vec!["a".to_owned()]).unwrap();
+        let both = format!("{}{}", made.cert.pem(), made.signing_key.serialize_pem());
+        let data =
+            json!({"ca.crt": STANDARD.encode(both), "tls.key": STANDARD.encode("hunter2"), "none": null, "odd": "%"});
+        let secret: WatchedSecret = serde_json::from_str(&object(json!({"data": data, "type": "Opaque"}))).unwrap();
+        assert_eq!(secret.place(), ("registry", "registry-ca"));
+        assert!(secret.meta().managed_fields.is_none() && secret.meta().annotations.is_none());
+        let SecretKeys(keys) = &secret.content;
+        assert_eq!((certificates(keys, "ca.crt"), certificates(keys, "tls.key")), (1, 0));
+        assert!(matches!(keys["odd"], Found::NotBase64) && certificates(keys, "none") == 0);
+        let debug = format!("{secret:?}");
+        let key = made.signing_key.serialize_pem();
+        assert!(!debug.contains("hunter2") && !debug.contains(key.lines().nth(1).unwrap()), "{debug}");
+    }
+
+    #[test]
+    fn a_config_map_is_read_in_clear_and_in_base64() {
+        let pem = rcgen::generate_simple_self_signed(vec!["a".to_owned()]).unwrap().cert.pem();
+        let content =
+            json!({"data": {"clear": &pem}, "binaryData": {"binary": STANDARD.encode(format!("{pem}{pem}"))}});
+        let config_map: WatchedConfigMap = serde_json::from_str(&object(content)).unwrap();
+        let ConfigMapKeys(keys) = &config_map.content;
+        assert_eq!((certificates(keys, "clear"), certificates(keys, "binary")), (1, 2));
+        let empty: WatchedConfigMap = serde_json::from_str(&object(json!({}))).unwrap();
+        assert!(empty.content.0.is_empty());
+    }
+
+    #[test]
+    fn a_bundle_larger_than_reason_is_not_read() {
+        let long = "x".repeat(MOST_BUNDLE_BYTES);
+        let content = json!({"data": {"fits": &long, "more": format!("{long}x")}});
+        let config_map: WatchedConfigMap = serde_json::from_str(&object(content)).unwrap();
+        let ConfigMapKeys(keys) = &config_map.content;
+        assert!(matches!((&keys["fits"], &keys["more"]), (Found::Bundle(_), Found::TooLarge)));
+    }
+}
