@@ -1,13 +1,16 @@
-//! What a handler may see: the policy in force, the pull secrets that are known, and the metrics.
+//! What a handler may see: the policy in force, the verdicts of registries, the pull secrets that are known, and the
+//! metrics.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use crate::cluster::{SecondLook, SecretStore};
 pub use crate::policy::LoadedPolicy;
-use crate::review::{InDoubt, PullSecrets};
+use crate::probe::Prober;
+use crate::review::{InDoubt, PullSecrets, Verdicts};
 use crate::telemetry::Metrics;
 
 /// Shared by every request. Nothing in it is written by a request but the metrics.
@@ -17,6 +20,7 @@ pub struct App {
     policy: watch::Receiver<Option<Arc<LoadedPolicy>>>,
     secrets: Arc<SecretStore>,
     second_look: Option<SecondLook>,
+    prober: Option<Arc<Prober>>,
 }
 
 impl App {
@@ -29,7 +33,13 @@ impl App {
         secrets: Arc<SecretStore>,
         second_look: Option<SecondLook>,
     ) -> Self {
-        Self { metrics, policy, secrets, second_look }
+        Self { metrics, policy, secrets, second_look, prober: None }
+    }
+
+    /// With somebody who asks registries. Without, nobody knows anything of them.
+    #[must_use]
+    pub fn with_prober(self, prober: Arc<Prober>) -> Self {
+        Self { prober: Some(prober), ..self }
     }
 
     /// The policy in force. Taken once a review: an edit in the midst of it is not half applied.
@@ -54,6 +64,15 @@ impl App {
         match &self.second_look {
             Some(second_look) => second_look.take(namespace, known, doubt, budget).await,
             None => known,
+        }
+    }
+
+    /// What is known of these registries, in canonical form, under this very policy. Waits for what is not kept, until
+    /// `until` at most (P4); what is not there by then is unknown.
+    pub async fn verdicts(&self, loaded: &LoadedPolicy, registries: &[&str], until: Instant) -> Verdicts {
+        match &self.prober {
+            Some(prober) => prober.verdicts(loaded, registries, until).await,
+            None => Verdicts::default(),
         }
     }
 

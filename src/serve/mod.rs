@@ -23,7 +23,7 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::app::App;
 use crate::cluster::{BundleWatches, POLICY_CONFIG_MAP, PolicyWatch, SecondLook, SecretStore, SecretWatches};
-use crate::probe::{BundleFiles, BundleKeeper, BundleStore};
+use crate::probe::{BundleFiles, BundleKeeper, BundleStore, Dialler, Prober};
 use crate::server::{
     CERTIFICATE_READINESS, Certificate, CertificateSource, LONGEST_BUDGET, Stage, admission_router, health_router,
     serve_connections,
@@ -73,6 +73,9 @@ pub async fn run(settings: Settings) -> anyhow::Result<ExitCode> {
     let mut signals = Signals::new()?;
     let files = BundleFiles::new(policy_in_force.clone(), Arc::clone(&keeper), policy.is_none());
     tasks.spawn("CA bundles in files", files.run());
+    let (prober, probes) =
+        Prober::new(Dialler::new(), policy_in_force.clone(), bundles.subscribe(), Arc::clone(&metrics));
+    tasks.spawn("probes", probes.run());
 
     match policy {
         Some(path) => {
@@ -130,7 +133,8 @@ pub async fn run(settings: Settings) -> anyhow::Result<ExitCode> {
     let (stage, stages) = watch::channel(Stage::Serving);
     // The plain port answers to the very end.
     let (_plain_stage, plain_stages) = watch::channel(Stage::Serving);
-    let app = Arc::new(App::new(Arc::clone(&metrics), policy_in_force.clone(), secrets, second_look));
+    let app = App::new(Arc::clone(&metrics), policy_in_force.clone(), secrets, second_look).with_prober(prober);
+    let app = Arc::new(app);
     let health = health_router(metrics, Arc::clone(&readiness));
     tasks.spawn("http", serve_connections(http, None, health, HTTP_CONNECTIONS, plain_stages));
     let admission = admission_router(app);

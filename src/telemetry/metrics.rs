@@ -14,6 +14,9 @@ use prometheus_client::registry::Registry;
 const DURATION_BUCKETS: [f64; 15] =
     [0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0];
 
+/// Seconds; from a registry next door to one that never answers.
+const PROBE_BUCKETS: [f64; 11] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5];
+
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct AdmissionLabels {
     mode: &'static str,
@@ -38,6 +41,17 @@ struct StateLabels {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct VerdictLabels {
+    verdict: &'static str,
+    class: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ResultLabels {
+    result: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct PolicyLabels {
     generation: u64,
     sha256: String,
@@ -56,6 +70,10 @@ pub struct Metrics {
     durations: Family<ModeLabels, Histogram, fn() -> Histogram>,
     images: Family<ImageLabels, Counter>,
     pull_secrets: Family<StateLabels, Counter>,
+    probes: Family<VerdictLabels, Counter>,
+    probe_durations: Histogram,
+    verdict_cache_entries: Gauge,
+    verdict_cache_requests: Family<ResultLabels, Counter>,
     policy_info: Family<PolicyLabels, Gauge>,
     policy_errors: Gauge,
     ca_bundle_errors: Gauge,
@@ -74,6 +92,10 @@ impl Metrics {
             durations: Family::new_with_constructor(|| Histogram::new(DURATION_BUCKETS)),
             images: Family::default(),
             pull_secrets: Family::default(),
+            probes: Family::default(),
+            probe_durations: Histogram::new(PROBE_BUCKETS),
+            verdict_cache_entries: Gauge::default(),
+            verdict_cache_requests: Family::default(),
             policy_info: Family::default(),
             policy_errors: Gauge::default(),
             ca_bundle_errors: Gauge::default(),
@@ -89,6 +111,18 @@ impl Metrics {
             "pull_secrets",
             "Pull secrets of reviews, by what is known of them",
             metrics.pull_secrets.clone(),
+        );
+        registry.register("probes", "Registries asked, by what came of it", metrics.probes.clone());
+        registry.register("probe_duration_seconds", "Time to ask a registry", metrics.probe_durations.clone());
+        registry.register(
+            "verdict_cache_entries",
+            "Verdicts of registries that are kept and in force",
+            metrics.verdict_cache_entries.clone(),
+        );
+        registry.register(
+            "verdict_cache_requests",
+            "Verdicts that reviews asked for, by how they were come by",
+            metrics.verdict_cache_requests.clone(),
         );
         registry.register("policy_info", "The policy in force", metrics.policy_info.clone());
         registry.register(
@@ -135,6 +169,23 @@ impl Metrics {
     /// `unknown`.
     pub fn pull_secrets(&self, state: &'static str, count: u64) {
         self.pull_secrets.get_or_create(&StateLabels { state }).inc_by(count);
+    }
+
+    /// One probe: its verdict and class, and the seconds it took.
+    pub fn probe(&self, verdict: &'static str, class: &'static str, seconds: f64) {
+        self.probes.get_or_create(&VerdictLabels { verdict, class }).inc();
+        self.probe_durations.observe(seconds);
+    }
+
+    /// How many verdicts are in force.
+    pub fn verdict_cache_entries(&self, entries: usize) {
+        self.verdict_cache_entries.set(i64::try_from(entries).unwrap_or(i64::MAX));
+    }
+
+    /// Verdicts that one review asked for. `result` is `hit` (kept), `miss` (probed in time), `late` (not there in time)
+    /// or `refused` (not probed: over a bound).
+    pub fn verdict_cache_requests(&self, result: &'static str, count: u64) {
+        self.verdict_cache_requests.get_or_create(&ResultLabels { result }).inc_by(count);
     }
 
     /// A policy is in force; the one before it is no longer shown.
@@ -202,6 +253,9 @@ mod tests {
         metrics.admission("enforce", "CREATE", "patched", 0.00002);
         metrics.images("harbor", "rewritten", 2);
         metrics.pull_secrets("does-not-cover", 3);
+        metrics.probe("unreachable", "timed-out", 2.0);
+        metrics.verdict_cache_entries(4);
+        metrics.verdict_cache_requests("hit", 5);
         metrics.policy_loaded(1, "aa");
         metrics.policy_loaded(2, "bb");
         metrics.policy_errors(3);
@@ -216,6 +270,11 @@ mod tests {
             "mirrorgate_admission_duration_seconds_count{mode=\"enforce\"} 1",
             "mirrorgate_images_total{mirror=\"harbor\",result=\"rewritten\"} 2",
             "mirrorgate_pull_secrets_total{state=\"does-not-cover\"} 3",
+            "mirrorgate_probes_total{verdict=\"unreachable\",class=\"timed-out\"} 1",
+            "mirrorgate_probe_duration_seconds_bucket{le=\"1.0\"} 0",
+            "mirrorgate_probe_duration_seconds_count 1",
+            "mirrorgate_verdict_cache_entries 4",
+            "mirrorgate_verdict_cache_requests_total{result=\"hit\"} 5",
             "mirrorgate_policy_info{generation=\"2\",sha256=\"bb\"} 1",
             "mirrorgate_policy_errors 3",
             "mirrorgate_ca_bundle_errors 2",

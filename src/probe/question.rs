@@ -1,0 +1,160 @@
+//! What is asked of one registry, and under which roots: all that a probe needs, taken from a policy and the CA bundles
+//! of one moment.
+
+use core::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use super::{Bundles, Kind, Target};
+use crate::image::{Escaped, Registry};
+use crate::policy::{BundleRef, CaSource, Checked, Policy, ProbeSettings};
+use crate::review::{Unknown, UnknownClass, Verdict};
+use crate::trust::{Fault, Pool, Roots, public_roots};
+
+/// The most characters of a bundle's name in a message.
+const MOST_NAME_CHARS: usize = 200;
+
+/// One registry, and how it is asked.
+#[derive(Clone, Debug)]
+pub struct Question {
+    registry: Registry,
+    /// The mirror whose endpoint it is.
+    mirror: Option<String>,
+    lane: Lane,
+    kind: Kind,
+    denied: Vec<IpNet>,
+    literal_allowed: bool,
+    settings: ProbeSettings,
+    roots: Roots,
+    /// Bundles that could vouch for the registry and were never there.
+    absent: Vec<BundleRef>,
+}
+
+/// Who brought the registry in. The fewer hosts a pod's author can think up, the sooner it is its turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Lane {
+    /// The policy names it in full: there are no more of these than the policy has lines.
+    Named,
+    /// A `*.suffix` of `trust.registries`.
+    Suffix,
+    /// Only the `*`.
+    Any,
+}
+
+impl Question {
+    /// What is asked of a registry, in canonical form. `None` where the policy does not have it checked: it is not dialled
+    /// (P2).
+    #[must_use]
+    pub fn new(policy: &Policy, bundles: &Bundles, registry: &str) -> Option<Self> {
+        let checked = policy.checked(registry)?;
+        let registry = Registry::parse(registry).ok()?;
+        let (lane, kind) = match checked {
+            Checked::Mirror(mirror) if mirror.plain_http() => (Lane::Named, Kind::Plain),
+            Checked::Mirror(_) => (Lane::Named, Kind::Full),
+            Checked::Listed(pattern) if pattern.exact().is_some() => (Lane::Named, Kind::Full),
+            Checked::Listed(_) => (Lane::Suffix, Kind::Full),
+            Checked::Anything => (Lane::Any, Kind::HandshakeOnly),
+        };
+        let mirror = match checked {
+            Checked::Mirror(mirror) => Some(mirror.name().to_owned()),
+            Checked::Listed(_) | Checked::Anything => None,
+        };
+        let (mut pools, mut absent) = (Vec::<Arc<Pool>>::new(), Vec::new());
+        for source in policy.ca_sources(registry.as_str()) {
+            match source {
+                CaSource::Inline(pool) => pools.push(Arc::clone(pool)),
+                CaSource::PublicRoots => pools.push(public_roots()),
+                CaSource::Bundle(bundle) => match bundles.get(bundle) {
+                    Some(pool) => pools.push(Arc::clone(pool)),
+                    None => absent.push(bundle.clone()),
+                },
+            }
+        }
+        let host = registry.host().trim_start_matches('[').trim_end_matches(']');
+        let literal_allowed =
+            host.parse::<IpAddr>().is_ok_and(|address| policy.is_literal_endpoint(address.to_canonical()));
+        Some(Self {
+            mirror,
+            lane,
+            kind,
+            denied: policy.denied_networks().to_vec(),
+            literal_allowed,
+            settings: policy.probe().clone(),
+            roots: Roots::new(pools),
+            absent,
+            registry,
+        })
+    }
+
+    /// The registry.
+    #[must_use]
+    pub fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    /// The mirror whose endpoint it is, for the words of a verdict.
+    #[must_use]
+    pub fn mirror(&self) -> Option<&str> {
+        self.mirror.as_deref()
+    }
+
+    /// What the dialler is told.
+    #[must_use]
+    pub fn target(&self) -> Target<'_> {
+        Target {
+            registry: &self.registry,
+            checked: self.kind,
+            denied: &self.denied,
+            literal_allowed: self.literal_allowed,
+            timeout: self.settings.timeout,
+            resolve: None,
+        }
+    }
+
+    /// The roots that the answer is judged by (T2).
+    #[must_use]
+    pub fn roots(&self) -> &Roots {
+        &self.roots
+    }
+
+    /// The verdict that an answer comes to. A chain that leads to no CA, or to one of another key, may lead to one of a
+    /// bundle that was never read: then nobody knows. One that is trusted without it is trusted.
+    #[must_use]
+    pub fn settle(&self, verdict: Verdict) -> Verdict {
+        match &verdict {
+            Verdict::Untrusted(untrusted)
+                if matches!(untrusted.fault, Fault::UnknownAuthority | Fault::BadSignature)
+                    && !self.absent.is_empty() =>
+            {
+                let names: Vec<String> = self.absent.iter().map(ToString::to_string).collect();
+                let names = Escaped::cut(&names.join("; "), MOST_NAME_CHARS).to_string();
+                let why = format!(
+                    "its certificate is signed by none of the CAs that are known here, and this CA bundle was never \
+                     readable: {names}"
+                );
+                Verdict::Unknown(Unknown { class: UnknownClass::CannotJudge, why: why.into() })
+            }
+            _ => verdict,
+        }
+    }
+
+    pub(super) fn lane(&self) -> Lane {
+        self.lane
+    }
+
+    pub(super) fn timeout(&self) -> Duration {
+        self.settings.timeout
+    }
+
+    /// How long a verdict is used (P3). What is not known leaves as quickly as what is not reachable.
+    pub(super) fn ttl(&self, verdict: &Verdict) -> Duration {
+        match verdict {
+            Verdict::Trusted => self.settings.ttl_trusted,
+            Verdict::Unknown(unknown) if unknown.class == UnknownClass::PlainHttp => self.settings.ttl_trusted,
+            Verdict::Untrusted(_) => self.settings.ttl_untrusted,
+            Verdict::Unreachable(_) | Verdict::Unknown(_) => self.settings.ttl_unreachable,
+        }
+    }
+}
