@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::ServerName;
 use tokio::task::spawn_blocking;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::image::{Escaped, Registry};
 use crate::review::{Untrusted, Verdict};
@@ -228,7 +228,8 @@ impl Probe<'_> {
         seen.http_status = answer.and_then(Result::ok);
         match answer {
             Some(Ok(status)) if is_of_a_registry(status) => Ok(say::plain_http()),
-            _ if self.speaks_tls(traffic, seen).await => Err(say::tls_where_plain()),
+            // 400 is what Go, nginx and Apache answer to plain HTTP where they speak TLS; others hang up.
+            Some(Ok(400) | Err(_)) if self.speaks_tls(traffic, seen).await => Err(say::tls_where_plain()),
             Some(Ok(status)) => Err(say::bad_status(status)),
             Some(Err(NoStatus::NotHttp)) => Err(say::not_http()),
             Some(Err(NoStatus::Ended)) if traffic.first().is_some() => Err(say::not_http()),
@@ -245,7 +246,9 @@ impl Probe<'_> {
         let Ok((stream, traffic)) = self.again(seen).await else { return false };
         let Ok(name) = ServerName::try_from(self.host().to_owned()) else { return false };
         let witness = Arc::new(Witness::default());
-        let _shaken = self.within(handshake(&self.dialler.provider, stream, name, Speech::Http1, &witness)).await;
+        let shaken = handshake(&self.dialler.provider, stream, name, Speech::Http1, &witness);
+        // One that speaks no TLS may wait for more of what it takes for a request.
+        let _shaken = self.within(timeout(self.target.timeout / 4, shaken)).await;
         traffic.first().is_some_and(|first| TLS_RECORDS.contains(&first))
     }
 

@@ -9,6 +9,7 @@ mod keyring;
 mod policy;
 mod policy_properties;
 mod policy_trust;
+mod probe;
 mod pull_secrets;
 mod rbac_command;
 mod reference;
