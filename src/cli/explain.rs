@@ -154,7 +154,7 @@ impl<'a> Explained<'a> {
         };
         let Some(policy) = policy else { return explained };
         match plan_image(policy, input) {
-            Outcome::Rewritten { to, mirror, pattern } => {
+            Outcome::Rewritten { to, mirror, pattern, .. } => {
                 explained.because = Some(format!("mirror {} lists {pattern}", mirror.name()));
                 let pull_secrets = explained.pull_secrets(policy, &to);
                 let trust_checked = explained.trust_checked(policy, &to);

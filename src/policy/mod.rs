@@ -117,7 +117,37 @@ pub enum Route<'p> {
         pattern: &'p HostPattern,
         /// The first mirror under it that serves the image.
         mirror: &'p Mirror,
+        /// The mirrors behind it under the same pattern (M11).
+        alternatives: Alternatives<'p>,
     },
+}
+
+/// Mirrors under one host pattern that have not been looked at, in the order of the document (M4).
+#[derive(Clone, Copy)]
+pub struct Alternatives<'p> {
+    mirrors: &'p [Mirror],
+    places: &'p [usize],
+}
+
+impl<'p> Alternatives<'p> {
+    /// The next mirror that serves the reference.
+    pub fn next(&mut self, reference: &Reference<'_>) -> Option<&'p Mirror> {
+        let repository = reference.repository();
+        while let Some((&place, rest)) = self.places.split_first() {
+            self.places = rest;
+            let mirror = &self.mirrors[place];
+            if mirror.serves(reference, &repository).is_ok() {
+                return Some(mirror);
+            }
+        }
+        None
+    }
+}
+
+impl std::fmt::Debug for Alternatives<'_> {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_list().entries(self.places.iter().map(|&place| self.mirrors[place].name())).finish()
+    }
 }
 
 /// Why a mirror does not serve an image of a host that it lists.
@@ -206,10 +236,13 @@ impl Policy {
         }
         let Some((pattern, alternatives)) = self.sources.best(&host) else { return Route::Unlisted };
         let mut first_refusal = None;
-        for &at in alternatives {
+        for (number, &at) in alternatives.iter().enumerate() {
             let mirror = &self.mirrors[at];
             match mirror.serves(reference, &repository) {
-                Ok(()) => return Route::Mirrored { pattern, mirror },
+                Ok(()) => {
+                    let alternatives = Alternatives { mirrors: &self.mirrors, places: &alternatives[number + 1..] };
+                    return Route::Mirrored { pattern, mirror, alternatives };
+                }
                 Err(why) => first_refusal = first_refusal.or(Some((mirror, why))),
             }
         }

@@ -11,7 +11,7 @@ use rustls::pki_types::ServerName;
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use crate::image::{Escaped, Registry};
+use crate::image::Registry;
 use crate::review::{Untrusted, Verdict};
 use crate::trust::{self, Fault, HandshakeFault, Judgement, Outcome, Rejection, Roots};
 
@@ -280,7 +280,7 @@ impl Probe<'_> {
         }
         let verdict = match &judgement.outcome {
             Outcome::Trusted(_) => None,
-            Outcome::Untrusted(rejection) => Some(Verdict::Untrusted(Arc::new(untrusted(&judgement, rejection)))),
+            Outcome::Untrusted(rejection) => Some(Verdict::Untrusted(Arc::new(Untrusted::new(&judgement, rejection)))),
             Outcome::CannotJudge(why) => Some(say::cannot_judge(why)),
         };
         seen.judgement = Some(judgement);
@@ -301,15 +301,5 @@ fn holds_no_key(judgement: &Judgement) -> Rejection {
         at_fault: judgement.presented.first().and_then(|leaf| leaf.as_ref().ok().cloned()),
         presented_index: Some(0),
         why: "the server does not prove that it holds the key of the certificate that it presents".to_owned(),
-    }
-}
-
-fn untrusted(judgement: &Judgement, rejection: &Rejection) -> Untrusted {
-    Untrusted {
-        fault: rejection.fault,
-        at: judgement.at,
-        why: Escaped::cut(&rejection.why, 300).to_string().into(),
-        certificate: "".into(),
-        mend: "".into(),
     }
 }

@@ -10,9 +10,11 @@ use crate::json::Writer;
 
 use super::original_images::original_images;
 use super::patch::{Patch, PatchBuilder};
-use super::plan::{Outcome, Plan, PlannedImage};
+use super::plan::{Kept, Outcome, Plan, PlannedImage};
 use super::pod::Pod;
 use super::pull_secrets::{PullSecretPlan, SecretUse};
+use super::trust::{CheckedRegistry, Standing};
+use super::verdict::Verdict;
 use super::{Change, Mode};
 
 /// The most characters of warnings in one answer: beyond it the API server cuts and drops (A6).
@@ -23,6 +25,9 @@ const MOST_NAME_CHARS: usize = 80;
 
 /// The most faults that a denial spells out; a body can hold images by the hundred thousand.
 const MOST_CAUSES: usize = 200;
+
+/// The most registries whose certificates a denial spells out: more than one screen is not read.
+const MOST_DETAILS: usize = 3;
 
 /// Who speaks in a warning of audit mode.
 const AUDIT: &str = "mirrorgate audit";
@@ -42,6 +47,8 @@ pub struct Decision {
     pub causes: Vec<Cause>,
     /// How many more there are.
     pub further_causes: usize,
+    /// What goes behind the causes: of each registry that the nodes would refuse, its certificate and what mends it.
+    pub details: Vec<String>,
     /// Keys and values for the API server's audit log (A5).
     pub audit_annotations: Vec<(Cow<'static, str>, String)>,
 }
@@ -64,6 +71,11 @@ pub enum CauseReason {
     ImageInvalid,
     /// The rewritten image would be no valid reference (M6).
     RewriteInvalid,
+    /// The nodes would refuse the certificate of the image's registry (T5).
+    RegistryUntrusted,
+    /// Nothing can be pulled from the image's registry, or nobody knows what the nodes would say of it, and the policy
+    /// denies that (T5).
+    RegistryUnreachable,
     /// No pull secret serves the image, and the policy denies that (S6).
     PullSecretMissing,
 }
@@ -74,6 +86,8 @@ impl CauseReason {
         match self {
             Self::ImageInvalid => "ImageInvalid",
             Self::RewriteInvalid => "RewriteInvalid",
+            Self::RegistryUntrusted => "RegistryUntrusted",
+            Self::RegistryUnreachable => "RegistryUnreachable",
             Self::PullSecretMissing => "PullSecretMissing",
         }
     }
@@ -85,9 +99,19 @@ impl Decision {
         Self { allowed: true, would_allow: true, ..Self::default() }
     }
 
-    /// Why the pod is denied: every fault on a line of its own, since `kubectl`, events and conditions show nothing else
-    /// of a denial (A1). Empty where nothing stands against it.
+    /// Why the pod is denied, and what mends it: `kubectl`, events and conditions show nothing else of a denial (A1). Empty
+    /// where nothing stands against it.
     pub fn message(&self) -> String {
+        let mut message = self.faults();
+        for details in &self.details {
+            message.push('\n');
+            message.push_str(details);
+        }
+        message
+    }
+
+    /// Why the pod is denied: every fault on a line of its own. Empty where nothing stands against it.
+    pub fn faults(&self) -> String {
         let mut message = String::new();
         // Writing to a `String` does not fail.
         if let [_, _, ..] = self.causes[..] {
@@ -107,16 +131,18 @@ impl Decision {
 /// Answers for a planned pod.
 pub fn decide(mode: Mode, pod: &Pod<'_>, change: Change<'_>, plan: &Plan<'_, '_>) -> Decision {
     let faulty = plan.images.iter().filter(|planned| planned.outcome.is_fault()).filter_map(image_cause);
-    let mut faults = faulty.chain(secret_causes(plan));
+    let mut faults = faulty.chain(trust_causes(plan)).chain(secret_causes(plan));
     let causes: Vec<Cause> = faults.by_ref().take(MOST_CAUSES).collect();
     let further_causes = faults.count();
     let would_allow = causes.is_empty();
     let allowed = would_allow || mode == Mode::Audit;
-    let mut decision = Decision { allowed, would_allow, causes, further_causes, ..Decision::default() };
+    let details = details(plan);
+    let mut decision = Decision { allowed, would_allow, causes, further_causes, details, ..Decision::default() };
     match mode {
         Mode::Enforce if would_allow => {
             decision.patch = patch(pod, change, plan);
-            decision.warnings = within_the_limit("mirrorgate", secret_warnings("mirrorgate", plan).collect(), 0);
+            let warnings = trust_warnings("mirrorgate", plan).chain(secret_warnings("mirrorgate", plan));
+            decision.warnings = within_the_limit("mirrorgate", warnings.collect(), 0);
         }
         Mode::Enforce => {}
         Mode::Audit => decision.warnings = audit_warnings(plan, &decision),
@@ -141,6 +167,36 @@ fn secret_causes(plan: &Plan<'_, '_>) -> impl Iterator<Item = Cause> {
         let images = finding.images.iter().filter_map(|&image| plan.images.get(image));
         images.map(move |planned| cause(planned, CauseReason::PullSecretMissing, &finding.of_image(planned)))
     })
+}
+
+/// One for each image of a registry that the policy denies for its verdict (T5).
+fn trust_causes(plan: &Plan<'_, '_>) -> impl Iterator<Item = Cause> {
+    plan.trust.standing_at(Standing::Denied).flat_map(|checked| {
+        let reason = match checked.verdict {
+            Verdict::Untrusted(_) => CauseReason::RegistryUntrusted,
+            _ => CauseReason::RegistryUnreachable,
+        };
+        let images = checked.images.iter().filter_map(|&image| plan.images.get(image));
+        images.map(move |planned| cause(planned, reason, checked))
+    })
+}
+
+/// What is said of registries whose verdicts do not stand against the pod, and of mirrors that it goes past (T5, M11).
+fn trust_warnings(who: &str, plan: &Plan<'_, '_>) -> impl Iterator<Item = String> {
+    let warned = plan.trust.standing_at(Standing::Warned).map(move |checked| format!("{who}: {checked}"));
+    let passed = plan.images.iter().filter_map(move |planned| match &planned.outcome {
+        Outcome::Kept(Kept::MirrorsUnreachable { mirror }) => {
+            let image = Escaped::cut(planned.image, MOST_NAME_CHARS);
+            Some(format!("{who}: mirror {} is unreachable: {image} comes from its source", mirror.name()))
+        }
+        _ => None,
+    });
+    warned.chain(passed)
+}
+
+/// Of each registry that the pod is denied for: what mends it. Of the first few; more are no help.
+fn details(plan: &Plan<'_, '_>) -> Vec<String> {
+    plan.trust.standing_at(Standing::Denied).filter_map(CheckedRegistry::details).take(MOST_DETAILS).collect()
 }
 
 fn cause(planned: &PlannedImage<'_, '_>, reason: CauseReason, fault: &impl Display) -> Cause {
@@ -191,7 +247,7 @@ fn audit_warnings(plan: &Plan<'_, '_>, decision: &Decision) -> Vec<String> {
         Some(format!("{AUDIT}: {} {image} would become {to}", planned.field))
     });
     let added = plan.pull_secrets.added.iter().map(|name| format!("{AUDIT}: the pull secret {name} would be added"));
-    let faults = secret_warnings(AUDIT, plan);
+    let faults = trust_warnings(AUDIT, plan).chain(secret_warnings(AUDIT, plan));
     within_the_limit(AUDIT, denials.chain(faults).chain(rewrites).chain(added).collect(), decision.further_causes)
 }
 
@@ -238,6 +294,9 @@ fn audit_annotations(
     if let Some(secrets) = used_secrets(plan) {
         annotations.push((key("pull-secrets"), secrets));
     }
+    if let Some(verdicts) = doubtful_verdicts(plan) {
+        annotations.push((key("verdicts"), verdicts));
+    }
     if !decision.would_allow {
         annotations.push((key("denied"), decision.message()));
     }
@@ -274,4 +333,17 @@ fn used_secrets(plan: &Plan<'_, '_>) -> Option<String> {
         json.raw(r#","state":"#).plain(state.as_str()).raw("}");
     });
     (!uses.is_empty()).then(|| json.into_string())
+}
+
+/// `[{"registry": "harbor.corp:5000", "verdict": "untrusted", "class": "expired"}]`: of what is not trusted; none where all
+/// is, or nobody was to be asked.
+fn doubtful_verdicts(plan: &Plan<'_, '_>) -> Option<String> {
+    let mut doubtful = plan.trust.doubtful().peekable();
+    doubtful.peek()?;
+    let mut json = Writer::default();
+    json.list("[]", doubtful, |json, CheckedRegistry { registry, verdict, .. }| {
+        json.raw(r#"{"registry":"#).string(registry).raw(r#","verdict":"#).plain(verdict.as_str());
+        json.raw(r#","class":"#).plain(verdict.class()).raw("}");
+    });
+    Some(json.into_string())
 }

@@ -1,11 +1,14 @@
 //! What is done to a pod under a policy: pure, from the pod's JSON to a decision.
 //!
 //! ```text
-//! Pod ─► plan ─► decide ─► Decision { allowed, patch, warnings, causes, audit annotations }
+//! Pod ─► route ─► settle ─► plan ─► decide ─► Decision { allowed, patch, warnings, causes, audit annotations }
+//!                  ▲  └─► which verdicts are missing
+//!                  └────── Verdicts
 //! ```
 //!
-//! [`plan`] says what is to be done and asks nobody anything; [`decide`] turns the plan into an answer for one [`Mode`].
-//! The server, `mirrorgate review` and the benchmarks run these same two functions. How a review travels over the wire is
+//! [`route`] says where each image goes, [`Routed::settle`] whose verdicts are missing, [`plan`] what is to be done; none of
+//! them asks anybody anything. [`decide`] turns the plan into an answer for one [`Mode`]. The server, `mirrorgate review`
+//! and the benchmarks run these same functions. How a review travels over the wire is
 //! not here (`server::wire`), nor is where the policy comes from.
 
 mod decide;
@@ -15,15 +18,17 @@ mod plan;
 mod pod;
 mod pull_secrets;
 mod secrets;
+mod trust;
 mod verdict;
 
 pub use decide::{Cause, CauseReason, Decision, decide};
 pub use original_images::ORIGINAL_IMAGES;
 pub use patch::Patch;
-pub use plan::{Kept, Outcome, Plan, PlannedImage, plan, plan_image};
+pub use plan::{Kept, Outcome, Plan, PlannedImage, plan, plan_image, route};
 pub use pod::{ImageField, ImageList, Owner, Pod};
 pub use pull_secrets::{InDoubt, PullSecretPlan, SecretFinding, SecretState, SecretUse, pull_secret_names};
 pub use secrets::{Known, PullSecrets, Scope, SecretsByName};
+pub use trust::{CheckedRegistry, Routed, TrustPlan};
 pub use verdict::{Unknown, UnknownClass, Unreachable, UnreachableClass, Untrusted, Verdict, Verdicts};
 
 /// How a namespace opted in; it arrives as the URL path that the API server calls (A8).

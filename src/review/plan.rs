@@ -4,18 +4,22 @@ use std::collections::HashMap;
 use std::fmt;
 
 use crate::image::{ParseError, Reference};
-use crate::policy::{HostPattern, InvalidResult, Mirror, Policy, Route};
+use crate::policy::{Alternatives, HostPattern, InvalidResult, Mirror, Policy, Route};
 
 use super::Change;
 use super::pod::{ImageField, ImageList, NamedImage, Pod};
 use super::pull_secrets::{PullSecretPlan, pull_secrets};
 use super::secrets::PullSecrets;
+use super::trust::{Routed, TrustPlan};
+use super::verdict::Verdicts;
 
 /// What is to be done to one pod.
 #[derive(Debug, Default)]
 pub struct Plan<'p, 'a> {
     /// Every image that this request may still change, in the pod's order.
     pub images: Vec<PlannedImage<'p, 'a>>,
+    /// The registries that must be trusted for them.
+    pub trust: TrustPlan<'p>,
     /// The pull secrets that go with them.
     pub pull_secrets: PullSecretPlan<'p>,
 }
@@ -44,6 +48,8 @@ pub enum Outcome<'p> {
         mirror: &'p Mirror,
         /// The host pattern that led there.
         pattern: &'p HostPattern,
+        /// The mirrors that come after this one (M11).
+        alternatives: Alternatives<'p>,
     },
     /// It stays byte for byte as it is (R5).
     Kept(Kept<'p>),
@@ -67,6 +73,11 @@ pub enum Kept<'p> {
     NeverPulled,
     /// `ignore.ownerKinds` holds the kind of an owner (M10).
     IgnoredOwner,
+    /// Its mirrors are unreachable, and let the source be contacted (M11).
+    MirrorsUnreachable {
+        /// The first of them.
+        mirror: &'p Mirror,
+    },
     /// The policy leads it nowhere else.
     Routed(Route<'p>),
 }
@@ -77,6 +88,13 @@ impl fmt::Display for Kept<'_> {
             Self::IgnoredText => f.write_str("ignore.images lists this text"),
             Self::NeverPulled => f.write_str("its pull policy is Never: nothing is pulled"),
             Self::IgnoredOwner => f.write_str("ignore.ownerKinds lists the kind of an owner of the pod"),
+            Self::MirrorsUnreachable { mirror } => {
+                write!(
+                    f,
+                    "mirror {} is unreachable, and its mirrorSourcePolicy is AllowContactingSource",
+                    mirror.name()
+                )
+            }
             Self::Routed(route) => match route {
                 Route::IgnoredImage { pattern } => write!(f, "ignore.images has the glob {pattern}"),
                 Route::IgnoredRegistry { pattern } => write!(f, "ignore.registries lists {pattern}"),
@@ -97,6 +115,11 @@ impl Outcome<'_> {
         matches!(self, Self::Unreadable(_) | Self::Unmirrorable { .. })
     }
 
+    /// Whether a pull policy other than `Never` would have it pulled: not where it is left alone, or no runtime reads it.
+    fn would_be_pulled(&self) -> bool {
+        !matches!(self, Self::Unreadable(_) | Self::Kept(Kept::IgnoredText | Kept::Routed(Route::IgnoredImage { .. })))
+    }
+
     /// The word for it in metrics.
     pub fn as_str(&self) -> &'static str {
         match self {
@@ -108,36 +131,60 @@ impl Outcome<'_> {
     }
 }
 
-/// Plans for the part of the pod that the change may still alter (U1 to U3). `secrets` are those of its namespace.
-pub fn plan<'p, 'a>(
-    policy: &'p Policy,
-    namespace: &str,
-    secrets: &PullSecrets,
-    pod: &'a Pod<'a>,
-    change: Change<'_>,
-) -> Plan<'p, 'a> {
+impl<'p> Plan<'p, '_> {
+    /// Plans the pull secrets anew, by what is known of them now.
+    pub fn plan_pull_secrets(
+        &mut self,
+        policy: &'p Policy,
+        namespace: &str,
+        secrets: &PullSecrets,
+        pod: &Pod<'_>,
+        change: Change<'_>,
+    ) {
+        self.pull_secrets = pull_secrets(policy, namespace, pod, change, &self.images, secrets);
+    }
+}
+
+/// Routes the images that the change may still alter (U1 to U3), each to the first mirror that serves it.
+pub fn route<'p, 'a>(policy: &'p Policy, pod: &'a Pod<'a>, change: Change<'_>) -> Routed<'p, 'a> {
     // Found by name and not by search: a pod may have as many containers as fit into a body.
     let stored = match change {
         Change::Create => HashMap::new(),
         Change::Update { old } | Change::EphemeralContainers { old } => old.images_by_name(),
     };
     let ignored_owner = pod.owners().any(|owner| policy.ignores_owner(owner.api_version(), owner.kind()));
-    let mut images = Vec::with_capacity(pod.images().count());
-    images.extend(pod.images().filter(|image| is_open_to(change, &stored, image)).map(
-        |NamedImage { field, name, image, never_pulled }| {
-            let mut outcome = plan_image(policy, image);
-            if let Outcome::Rewritten { .. } | Outcome::Unmirrorable { .. } = outcome {
-                if never_pulled {
+    Routed::new(
+        policy,
+        pod.images().filter(|image| is_open_to(change, &stored, image)).map(
+            |NamedImage { field, name, image, never_pulled }| {
+                let mut outcome = plan_image(policy, image);
+                if never_pulled && outcome.would_be_pulled() {
                     outcome = Outcome::Kept(Kept::NeverPulled);
-                } else if ignored_owner {
+                } else if let (true, Outcome::Rewritten { .. } | Outcome::Unmirrorable { .. }) =
+                    (ignored_owner, &outcome)
+                {
                     outcome = Outcome::Kept(Kept::IgnoredOwner);
                 }
-            }
-            PlannedImage { field, name, image, outcome }
-        },
-    ));
+                PlannedImage { field, name, image, outcome }
+            },
+        ),
+    )
+}
+
+/// Plans for images that were routed and settled. `secrets` are those of the pod's namespace.
+pub fn plan<'p, 'a>(
+    policy: &'p Policy,
+    routed: Routed<'p, 'a>,
+    verdicts: &Verdicts,
+    namespace: &str,
+    secrets: &PullSecrets,
+    pod: &'a Pod<'a>,
+    change: Change<'_>,
+) -> Plan<'p, 'a> {
+    let images = routed.into_images();
+    let trust = TrustPlan::new(policy, &images, verdicts);
     let pull_secrets = pull_secrets(policy, namespace, pod, change, &images, secrets);
-    Plan { images, pull_secrets }
+    Plan { images, trust, pull_secrets }
 }
 
 /// What becomes of an image for its text alone, whatever pod names it.
@@ -150,8 +197,8 @@ pub fn plan_image<'p>(policy: &'p Policy, image: &str) -> Outcome<'p> {
         Err(error) => return Outcome::Unreadable(error),
     };
     match policy.route(&reference) {
-        Route::Mirrored { pattern, mirror } => match mirror.rewrite(&reference) {
-            Ok(to) => Outcome::Rewritten { to, mirror, pattern },
+        Route::Mirrored { pattern, mirror, alternatives } => match mirror.rewrite(&reference) {
+            Ok(to) => Outcome::Rewritten { to, mirror, pattern, alternatives },
             Err(error) => Outcome::Unmirrorable { error, mirror },
         },
         route => Outcome::Kept(Kept::Routed(route)),

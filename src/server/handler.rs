@@ -2,13 +2,16 @@
 
 use std::borrow::Cow;
 use std::fmt;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use tokio::time::Instant;
 use tracing::info;
 
-use crate::app::App;
+use crate::app::{App, LoadedPolicy};
 use crate::image::Escaped;
-use crate::review::{Decision, Mode, Outcome, Plan, PlannedImage, Pod, PullSecretPlan, SecretUse};
+use crate::review::{
+    CheckedRegistry, Decision, Mode, Outcome, Plan, PlannedImage, Pod, PullSecretPlan, SecretUse, Verdicts,
+};
 
 use super::refusal::Refusal;
 use super::wire::{self, Request};
@@ -16,11 +19,15 @@ use super::wire::{self, Request};
 /// The most characters of a name from the request in the log.
 const MOST_NAME_CHARS: usize = 253;
 
-/// Answers one review, within `budget`.
+/// For the second look at pull secrets where registries took all of the time: there is still some before the caller
+/// gives up.
+const LEAST_SECOND_LOOK: Duration = Duration::from_millis(100);
+
+/// Answers one review. Nobody waits for a registry or the API server past `wait_until` (P4).
 ///
 /// # Errors
 /// 400 for a body that is no review, 503 while there is no policy (A2): never a denial.
-pub async fn review(app: &App, mode: Mode, body: &[u8], budget: Duration) -> Result<String, Refusal> {
+pub async fn review(app: &App, mode: Mode, body: &[u8], wait_until: Instant) -> Result<String, Refusal> {
     let started = Instant::now();
     let Some(loaded) = app.policy() else {
         app.metrics().admission(mode.as_str(), "OTHER", "error", started.elapsed().as_secs_f64());
@@ -32,13 +39,7 @@ pub async fn review(app: &App, mode: Mode, body: &[u8], budget: Duration) -> Res
     let text = str::from_utf8(body).map_or_else(|_| String::from_utf8_lossy(body), Cow::Borrowed);
     let answered = match Request::parse(&text) {
         Ok(request) => {
-            let secrets = app.pull_secrets(&request.namespace);
-            let mut plan = request.plan(&loaded.policy, &secrets);
-            if let Some(doubt) = plan.pull_secrets.in_doubt() {
-                // What is in doubt is not waited for to the end: an answer is due in any case.
-                let looked = app.look_again(&request.namespace, secrets, &doubt, budget / 2).await;
-                plan = request.plan(&loaded.policy, &looked);
-            }
+            let plan = plan(app, &loaded, &request, wait_until).await;
             let decision = request.decide(mode, &plan);
             let answer = wire::answer(&request.uid, &decision);
             count(app, mode, &request, &plan, &decision, started);
@@ -52,6 +53,26 @@ pub async fn review(app: &App, mode: Mode, body: &[u8], budget: Duration) -> Res
         info!(mode = mode.as_str(), decision = "error", code = refusal.status, error = %refusal.message, "review");
     }
     answered
+}
+
+/// Plans by the verdicts of the registries that the images come from, and by the pull secrets for those.
+async fn plan<'p, 'a>(
+    app: &App,
+    loaded: &'p LoadedPolicy,
+    request: &'a Request<'a>,
+    wait_until: Instant,
+) -> Plan<'p, 'a> {
+    let policy = &loaded.policy;
+    let verdicts = Verdicts::not_asked_for();
+    let routed = request.route(policy);
+    let secrets = app.pull_secrets(&request.namespace);
+    let mut plan = request.plan(policy, routed, &verdicts, &secrets);
+    if let Some(doubt) = plan.pull_secrets.in_doubt() {
+        let left = wait_until.saturating_duration_since(Instant::now()).max(LEAST_SECOND_LOOK);
+        let looked = app.look_again(&request.namespace, secrets, &doubt, left).await;
+        request.plan_pull_secrets(policy, &mut plan, &looked);
+    }
+    plan
 }
 
 fn count(app: &App, mode: Mode, request: &Request<'_>, plan: &Plan<'_, '_>, decision: &Decision, started: Instant) {
@@ -96,7 +117,7 @@ fn log(mode: Mode, request: &Request<'_>, plan: &Plan<'_, '_>, decision: &Decisi
     let name = |text| Escaped::cut(text, MOST_NAME_CHARS);
     // A pod that is created under a generateName has no name yet.
     let pod = &request.pod;
-    let denied = decision.message();
+    let denied = decision.faults();
     info!(
         uid = %name(&request.uid),
         namespace = %name(&request.namespace),
@@ -110,6 +131,7 @@ fn log(mode: Mode, request: &Request<'_>, plan: &Plan<'_, '_>, decision: &Decisi
         denied = (!denied.is_empty()).then_some(denied),
         rewrites = %Rewrites(plan),
         pull_secrets = %UsedSecrets(plan),
+        verdicts = %DoubtfulVerdicts(plan),
         ms = started.elapsed().as_secs_f64() * 1e3,
         "review"
     );
@@ -155,6 +177,20 @@ impl fmt::Display for UsedSecrets<'_> {
         }
         for finding in findings {
             write!(f, "{separator}({finding})")?;
+            separator = " ";
+        }
+        Ok(())
+    }
+}
+
+/// `registry=verdict/class` of what is not trusted, separated by blanks.
+struct DoubtfulVerdicts<'a>(&'a Plan<'a, 'a>);
+
+impl fmt::Display for DoubtfulVerdicts<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut separator = "";
+        for CheckedRegistry { registry, verdict, .. } in self.0.trust.doubtful() {
+            write!(f, "{separator}{registry}={}/{}", verdict.as_str(), verdict.class())?;
             separator = " ";
         }
         Ok(())

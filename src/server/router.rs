@@ -64,9 +64,8 @@ impl Gate {
         let started = Instant::now();
         let (head, mut body) = request.into_parts();
         let answer = match self.take(&head.uri, &head.headers, &mut body, started + BODY_TIME).await {
-            Ok(Taken { body, deadline, call: _call }) => {
-                let budget = deadline.saturating_duration_since(Instant::now());
-                guarded(handler::review(&self.app, mode, &body.bytes, budget), deadline).await
+            Ok(Taken { body, deadline, wait_until, call: _call }) => {
+                guarded(handler::review(&self.app, mode, &body.bytes, wait_until), deadline).await
             }
             Err(refusal) => Err(refusal),
         };
@@ -93,7 +92,8 @@ impl Gate {
     ) -> Result<Taken<'_>, Refusal> {
         let call = self.calls.try_acquire().map_err(|_| Refusal::not_ready("too many requests at once"))?;
         check_content_type(headers)?;
-        let deadline = Instant::now() + budget(uri)?;
+        let (budget, now) = (budget(uri)?, Instant::now());
+        let (deadline, wait_until) = (now + budget, now + waiting_time(budget));
         let length = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
         let body = match tokio::time::timeout_at(arrived_by, self.room.read(body, length)).await {
             Ok(Ok(body)) => body,
@@ -102,7 +102,7 @@ impl Gate {
             Ok(Err(error @ BodyError::Broken(_))) => return Err(Refusal::new(400, error.to_string())),
             Err(_) => return Err(Refusal::new(408, "the body did not arrive within 10 s")),
         };
-        Ok(Taken { body, deadline, call })
+        Ok(Taken { body, deadline, wait_until, call })
     }
 }
 
@@ -111,6 +111,8 @@ struct Taken<'a> {
     body: WholeBody,
     /// When the caller gives up.
     deadline: Instant,
+    /// Until when registries are waited for (P4).
+    wait_until: Instant,
     call: SemaphorePermit<'a>,
 }
 
@@ -147,6 +149,13 @@ fn budget(uri: &Uri) -> Result<Duration, Refusal> {
             Err(error) => Err(Refusal::new(400, format!("timeout in the query: {error}"))),
         },
     }
+}
+
+/// How long a review with this budget waits for registries (P4). The caller's timeout is in whole seconds, rounded up: by
+/// almost one it can be more than what is really left.
+fn waiting_time(budget: Duration) -> Duration {
+    const MARGIN: Duration = Duration::from_millis(1200);
+    budget.saturating_sub(MARGIN).max(budget / 2)
 }
 
 async fn not_found(request: Request) -> Response {
@@ -228,6 +237,14 @@ mod tests {
     fn a2_a_refusal_says_when_to_come_again() {
         let answer = status(&Refusal::not_ready("busy"));
         assert_eq!((answer.status().as_u16(), &answer.headers()[RETRY_AFTER]), (503, &HeaderValue::from_static("1")));
+    }
+
+    #[test]
+    fn p4_waiting_leaves_the_caller_its_rounding_and_takes_at_least_half() {
+        for (budget, waiting) in [(10_000, 8_800), (2_400, 1_200), (2_000, 1_000), (1_000, 500)] {
+            let millis = Duration::from_millis;
+            assert_eq!(waiting_time(millis(budget)), millis(waiting));
+        }
     }
 
     #[test]

@@ -9,7 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 use crate::image::Escaped;
 use crate::json::{Fault, Reader, Text, Writer};
 use crate::policy::Policy;
-use crate::review::{Cause, Change, Decision, Mode, Plan, Pod, PullSecrets, decide, plan};
+use crate::review::{Cause, Change, Decision, Mode, Plan, Pod, PullSecrets, Routed, Verdicts, decide, plan, route};
 
 const API_VERSION: &str = "admission.k8s.io/v1";
 const KIND: &str = "AdmissionReview";
@@ -268,11 +268,29 @@ impl<'a> Request<'a> {
         }
     }
 
-    /// Plans for this review under a policy. `secrets` are those of the pod's namespace.
-    pub fn plan<'p>(&'a self, policy: &'p Policy, secrets: &PullSecrets) -> Plan<'p, 'a> {
-        match self.change() {
-            Some(change) => plan(policy, &self.namespace, secrets, &self.pod, change),
-            None => Plan::default(),
+    /// Routes the images that this review may change; nothing where it is none of our business.
+    pub fn route<'p>(&'a self, policy: &'p Policy) -> Option<Routed<'p, 'a>> {
+        self.change().map(|change| route(policy, &self.pod, change))
+    }
+
+    /// Plans for images that were settled. `secrets` are those of the pod's namespace.
+    pub fn plan<'p>(
+        &'a self,
+        policy: &'p Policy,
+        routed: Option<Routed<'p, 'a>>,
+        verdicts: &Verdicts,
+        secrets: &PullSecrets,
+    ) -> Plan<'p, 'a> {
+        match (self.change(), routed) {
+            (Some(change), Some(routed)) => plan(policy, routed, verdicts, &self.namespace, secrets, &self.pod, change),
+            _ => Plan::default(),
+        }
+    }
+
+    /// Plans the pull secrets anew, by what is known of them now.
+    pub fn plan_pull_secrets<'p>(&self, policy: &'p Policy, plan: &mut Plan<'p, '_>, secrets: &PullSecrets) {
+        if let Some(change) = self.change() {
+            plan.plan_pull_secrets(policy, &self.namespace, secrets, &self.pod, change);
         }
     }
 
@@ -292,7 +310,7 @@ fn words(fault: &impl std::fmt::Display) -> String {
 
 /// The body of the answer: HTTP 200 for a denial, too (A1).
 pub fn answer(uid: &str, decision: &Decision) -> String {
-    let Decision { allowed, would_allow: _, patch, warnings, causes, further_causes: _, audit_annotations } = decision;
+    let Decision { allowed, patch, warnings, causes, audit_annotations, .. } = decision;
     let said: usize = audit_annotations.iter().map(|(_, value)| value.len()).sum();
     // Room for all of it at once: a buffer that grows copies what it holds. Base64 takes four bytes for three, and the
     // quotes of JSON within JSON are escaped.

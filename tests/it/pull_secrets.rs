@@ -1,7 +1,6 @@
 //! Pull secrets in reviews: rules S1, S2, S4, S6, and U2, U3, M9, M10 as far as they speak of secrets.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures::FutureExt as _;
 use mirrorgate::app::{App, LoadedPolicy};
@@ -13,7 +12,7 @@ use mirrorgate::server::wire::{self, Request};
 use mirrorgate::telemetry::Metrics;
 use serde_json::{Value, json};
 
-use super::review::{body, patch, patched, review};
+use super::review::{body, in_ten_seconds, patch, patched, plan, review};
 
 const POLICY: &str = r#"
 apiVersion: mirrorgate.dev/v1alpha1
@@ -74,7 +73,7 @@ fn served() -> PullSecrets {
 fn answer(mode: Mode, policy: &Policy, secrets: &PullSecrets, review: &Value) -> Value {
     let body = String::from_utf8(body(review)).unwrap();
     let request = Request::parse(&body).unwrap();
-    let decision = request.decide(mode, &request.plan(policy, secrets));
+    let decision = request.decide(mode, &plan(&request, policy, secrets));
     let answer: Value = serde_json::from_str(&wire::answer(&request.uid, &decision)).unwrap();
     answer["response"].clone()
 }
@@ -273,7 +272,7 @@ fn s6_what_a_finding_rests_on_is_in_doubt() {
     let in_doubt = |policy: &Policy, secrets: &PullSecrets, image: &str| {
         let review = review("CREATE", "", &pod(&[image]), &Value::Null).to_string();
         let request = Request::parse(&review).unwrap();
-        let plan = request.plan(policy, secrets);
+        let plan = plan(&request, policy, secrets);
         plan.pull_secrets
             .in_doubt()
             .map(|doubt| (doubt.names.into_iter().collect::<Vec<_>>().join(" "), doubt.discovered))
@@ -418,7 +417,7 @@ fn s2_a_secret_that_is_named_and_discovered_is_one() {
     let policy = Policy::read(&source).unwrap_or_else(|faults| panic!("{faults}")).policy;
     let body = review("CREATE", "", &pod(&["nginx", "busybox"]), &Value::Null).to_string();
     let request = Request::parse(&body).unwrap();
-    let plan = request.plan(&policy, &served());
+    let plan = plan(&request, &policy, &served());
     let uses: Vec<_> = plan.pull_secrets.uses.iter().map(|it| (&*it.name, &it.images[..])).collect();
     assert_eq!(uses[0], ("harbor-pull", &[0, 1][..]), "{uses:?}");
     assert_eq!(uses.iter().filter(|(name, _)| *name == "harbor-pull").count(), 1, "{uses:?}");
@@ -601,7 +600,7 @@ fn s6_a_review_is_counted_by_what_it_changes() {
     let (_sender, in_force) = tokio::sync::watch::channel(Some(loaded));
     let app = App::new(Arc::new(Metrics::new()), in_force, Arc::default(), None);
     let body = review("CREATE", "", &pod(&["harbor.corp:5000/a/b"]), &Value::Null).to_string();
-    let answered = handler::review(&app, Mode::Enforce, body.as_bytes(), Duration::from_secs(10));
+    let answered = handler::review(&app, Mode::Enforce, body.as_bytes(), in_ten_seconds());
     assert!(answered.now_or_never().unwrap().is_ok());
     let metrics = app.metrics().encode();
     for line in [

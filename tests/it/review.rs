@@ -7,7 +7,7 @@ use base64::Engine as _;
 use futures::FutureExt as _;
 use mirrorgate::app::App;
 use mirrorgate::policy::{LoadedPolicy, Policy};
-use mirrorgate::review::{Mode, PullSecrets};
+use mirrorgate::review::{Mode, Plan, PullSecrets, Verdicts};
 use mirrorgate::server::handler;
 use mirrorgate::server::wire::{self, BadReview, Request};
 use mirrorgate::telemetry::Metrics;
@@ -63,12 +63,22 @@ pub(crate) fn body(review: &Value) -> Vec<u8> {
     around.to_string().replace("\"REQUEST\"", &format!("{{{}}}", members.join(","))).into_bytes()
 }
 
+/// Until when a review may wait.
+pub(crate) fn in_ten_seconds() -> tokio::time::Instant {
+    tokio::time::Instant::now() + Duration::from_secs(10)
+}
+
+/// The plan for a review where nobody is asked about registries.
+pub(crate) fn plan<'p, 'a>(request: &'a Request<'a>, policy: &'p Policy, secrets: &PullSecrets) -> Plan<'p, 'a> {
+    request.plan(policy, request.route(policy), &Verdicts::not_asked_for(), secrets)
+}
+
 /// The `response` of the answer; the order of the keys in the review makes no difference.
 fn answer(mode: Mode, review: &Value) -> Value {
     let policy = policy();
     let answered = |body: &[u8]| {
         let request = Request::parse(std::str::from_utf8(body).unwrap()).unwrap();
-        let decision = request.decide(mode, &request.plan(&policy, &PullSecrets::unknown()));
+        let decision = request.decide(mode, &plan(&request, &policy, &PullSecrets::unknown()));
         wire::answer(&request.uid, &decision)
     };
     let answer = answered(&body(review));
@@ -482,7 +492,7 @@ fn a2_bytes_that_are_no_utf8_are_read_as_go_reads_them() {
             body.splice(at..at + 3, [0xff]);
         }
         assert!(std::str::from_utf8(&body).is_err());
-        let answer = handler::review(&app, Mode::Enforce, &body, Duration::from_secs(10)).now_or_never().unwrap();
+        let answer = handler::review(&app, Mode::Enforce, &body, in_ten_seconds()).now_or_never().unwrap();
         let answer: Value = serde_json::from_str(&answer.unwrap()).unwrap();
         (answer["response"]["allowed"] == true, answer["response"].get("patch").is_some())
     };
@@ -507,7 +517,7 @@ fn a2_the_order_of_the_keys_decides_nothing() {
             format!(r#"{{"request":{{{request}}},"kind":"AdmissionReview","apiVersion":"admission.k8s.io/v1"}}"#);
         let request = Request::parse(&body).unwrap_or_else(|error| panic!("{body}: {error}"));
         let policy = policy();
-        let decision = request.decide(Mode::Enforce, &request.plan(&policy, &PullSecrets::unknown()));
+        let decision = request.decide(Mode::Enforce, &plan(&request, &policy, &PullSecrets::unknown()));
         assert_eq!((decision.allowed, !decision.patch.is_empty()), (true, changed), "{body}");
     }
 }

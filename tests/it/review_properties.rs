@@ -18,7 +18,7 @@ use proptest::sample::{Index, select};
 use serde_json::{Map, Value, json};
 
 use crate::policy_properties::{a_policy, a_policy_with_pull_secrets, an_image};
-use crate::review;
+use crate::review::{self, in_ten_seconds};
 
 // ---- the parts of a pod
 
@@ -189,7 +189,7 @@ fn contract(mode: Mode, answer: &[u8]) -> Answer {
 
 /// Without a cluster there is nothing to wait for.
 fn answered(app: &App, mode: Mode, body: &[u8]) -> Result<String, Refusal> {
-    handler::review(app, mode, body, Duration::from_secs(10)).now_or_never().unwrap()
+    handler::review(app, mode, body, in_ten_seconds()).now_or_never().unwrap()
 }
 
 fn call(app: &App, mode: Mode, review: &Value) -> Answer {

@@ -5,8 +5,8 @@ use serde_json::{Value as Json, json};
 
 use crate::policy::Policy;
 use crate::review::{
-    Cause, CauseReason, Change, Decision, Mode, Outcome, Plan, Pod, PullSecretPlan, PullSecrets, SecretState,
-    SecretUse, decide, plan,
+    Cause, CauseReason, Change, Decision, Mode, Outcome, Plan, Pod, PullSecretPlan, SecretState, SecretUse, Verdicts,
+    decide, plan, route,
 };
 use crate::server::wire;
 
@@ -95,7 +95,14 @@ pub(super) fn judge(
     if pod.is_mirror_pod() {
         return Ok(Verdict { allowed: true, ..Verdict::default() });
     }
-    let plan = planned(secrets, namespace, |known| plan(policy, namespace, known, &pod, Change::Create));
+    let verdicts = Verdicts::not_asked_for();
+    let routed = route(policy, &pod, Change::Create);
+    let known = secrets.namespace(namespace);
+    let mut plan = plan(policy, routed, &verdicts, namespace, &known, &pod, Change::Create);
+    if let Some(doubt) = plan.pull_secrets.in_doubt() {
+        let looked = secrets.look_again(namespace, &doubt);
+        plan.plan_pull_secrets(policy, namespace, &looked, &pod, Change::Create);
+    }
     let decision = decide(mode, &pod, Change::Create, &plan);
     let mut patch = operations(&decision)?;
     if let Body::Template { .. } = object.body {
@@ -107,15 +114,6 @@ pub(super) fn judge(
         }
     }
     Ok(verdict(&object.field_prefix(), &plan, decision, patch))
-}
-
-/// Plans by what the webhook knows, and again by its second look where that leaves something in doubt.
-fn planned<'p, 'a>(secrets: &Secrets, namespace: &str, plan: impl Fn(&PullSecrets) -> Plan<'p, 'a>) -> Plan<'p, 'a> {
-    let planned = plan(&secrets.namespace(namespace));
-    match planned.pull_secrets.in_doubt() {
-        Some(doubt) => plan(&secrets.look_again(namespace, &doubt)),
-        None => planned,
-    }
 }
 
 /// What a controller puts on its pods, since `ignore.ownerKinds` asks for it (M10).
@@ -139,7 +137,12 @@ fn answer(
 ) -> Result<Verdict, String> {
     let body = object.node.to_json().to_string();
     let request = wire::Request::parse(&body).map_err(|error| error.to_string())?;
-    let plan = planned(secrets, namespace, |known| request.plan(policy, known));
+    let verdicts = Verdicts::not_asked_for();
+    let routed = request.route(policy);
+    let mut plan = request.plan(policy, routed, &verdicts, &secrets.namespace(namespace));
+    if let Some(doubt) = plan.pull_secrets.in_doubt() {
+        request.plan_pull_secrets(policy, &mut plan, &secrets.look_again(namespace, &doubt));
+    }
     let decision = request.decide(mode, &plan);
     let answer = wire::answer(&request.uid, &decision);
     let answer = serde_json::from_str(&answer).map_err(|error| error.to_string())?;

@@ -1,11 +1,11 @@
 //! What is known of registries while one review is decided (T4, T5). What is absent is unknown, never trusted.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::sync::Arc;
 
-use jiff::Timestamp;
+mod untrusted;
 
-use crate::trust::Fault;
+pub use untrusted::Untrusted;
 
 /// What the probe says of one registry. Cheap to clone.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,21 +18,6 @@ pub enum Verdict {
     Unreachable(Unreachable),
     /// Nobody knows.
     Unknown(Unknown),
-}
-
-/// Why the nodes would refuse a certificate, ready to be said: what comes from the certificate is escaped and cut.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Untrusted {
-    /// The class.
-    pub fault: Fault,
-    /// The time that the certificate was judged by.
-    pub at: Timestamp,
-    /// One sentence: which rule the certificate breaks, and by what.
-    pub why: Box<str>,
-    /// What the certificate at fault says: a fact a line.
-    pub certificate: Box<str>,
-    /// What mends it: lines for the policy, or that none would help.
-    pub mend: Box<str>,
 }
 
 /// Why nothing can be pulled from a registry.
@@ -84,6 +69,12 @@ pub enum UnknownClass {
 }
 
 impl Verdict {
+    /// Of a registry that nobody was asked about.
+    #[must_use]
+    pub fn not_asked() -> Self {
+        Self::Unknown(Unknown { class: UnknownClass::NotAsked, why: "nobody was asked".into() })
+    }
+
     /// `trusted`, `untrusted`, `unreachable` or `unknown`.
     #[must_use]
     pub fn as_str(&self) -> &'static str {
@@ -138,18 +129,35 @@ impl UnknownClass {
 /// The verdicts that one review rests on.
 #[derive(Clone, Debug, Default)]
 pub struct Verdicts {
-    by_registry: BTreeMap<Arc<str>, Verdict>,
+    by_registry: HashMap<Box<str>, Verdict, foldhash::fast::RandomState>,
+    /// What is said of every other registry.
+    of_others: Option<Verdict>,
 }
 
 impl Verdicts {
+    /// Where nobody is to be asked, and nothing is made of that.
+    #[must_use]
+    pub fn not_asked_for() -> Self {
+        Self { of_others: Some(Verdict::not_asked()), ..Self::default() }
+    }
+
     /// Takes in what is said of a registry, in canonical form.
     pub fn put(&mut self, registry: &str, verdict: Verdict) {
         self.by_registry.insert(registry.into(), verdict);
     }
 
-    /// What is said of a registry; nothing where nobody was asked.
+    /// Takes in what is said of further registries.
+    pub fn extend(&mut self, further: Verdicts) {
+        self.by_registry.extend(further.by_registry);
+    }
+
+    /// What is said of a registry; nothing where nobody was asked yet.
     #[must_use]
     pub fn get(&self, registry: &str) -> Option<&Verdict> {
-        self.by_registry.get(registry)
+        self.by_registry.get(registry).or(self.of_others.as_ref())
+    }
+
+    pub(super) fn are_not_asked_for(&self) -> bool {
+        self.of_others.is_some()
     }
 }
