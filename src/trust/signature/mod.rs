@@ -204,3 +204,27 @@ fn integer(der: &[u8]) -> Option<(&[u8], &[u8])> {
     };
     is_valid.then_some((value, rest))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn t3_signatures_of_two_integers_are_der() {
+        for (signature, expected) in [
+            (&b"\x30\x06\x02\x01\x01\x02\x01\x02"[..], Some((&b"\x01"[..], &b"\x02"[..]))),
+            (b"\x30\x07\x02\x02\x00\x80\x02\x01\x02", Some((b"\x00\x80", b"\x02"))),
+            (b"\x30\x06\x02\x01\x00\x02\x01\x02", Some((b"\x00", b"\x02"))),
+            (b"\x30\x06\x02\x01\x81\x02\x01\x02", None),
+            (b"\x30\x07\x02\x02\x00\x01\x02\x01\x02", None),
+            (b"\x30\x05\x02\x00\x02\x01\x02", None),
+            (b"\x30\x06\x02\x01\x01\x02\x01\x02\x00", None),
+            (b"\x30\x07\x02\x01\x01\x02\x01\x02\x00", None),
+            (b"\x30\x81\x06\x02\x01\x01\x02\x01\x02", None),
+            (b"\x30\x03\x02\x01\x01", None),
+            (b"", None),
+        ] {
+            assert_eq!(two_integers(signature), expected, "{signature:x?}");
+        }
+    }
+}

@@ -250,3 +250,70 @@ fn subtract_borrowing(a: &Limbs, b: &Limbs) -> (Limbs, bool) {
     }
     (difference, borrow)
 }
+
+#[cfg(test)]
+mod tests {
+    use aws_lc_rs::digest::{SHA256, SHA384, SHA512, digest};
+
+    use super::super::two_integers;
+    use super::*;
+
+    fn hex(text: &str) -> Vec<u8> {
+        (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).unwrap()).collect()
+    }
+
+    #[test]
+    fn t3_signatures_on_p_224_are_verified_as_go_verifies_them() {
+        let key = hex(KEY);
+        for (signature, algorithm) in SIGNATURES.into_iter().zip([&SHA256, &SHA384, &SHA512]) {
+            let signature = hex(signature);
+            let hash = digest(algorithm, b"mirrorgate");
+            let (r, s) = two_integers(&signature).unwrap();
+            assert!(verify(&key, hash.as_ref(), r, s));
+            assert!(!verify(&key, digest(algorithm, b"mirrorgat").as_ref(), r, s));
+            assert!(!verify(&key, hash.as_ref(), s, r));
+            assert!(!verify(&key, hash.as_ref(), &[0], s) && !verify(&key, hash.as_ref(), r, &[0]));
+            let mut other = key.clone();
+            other[1] ^= 1;
+            assert!(!verify(&other, hash.as_ref(), r, s), "no point of the curve");
+            let base = [&[4], &bytes(&BASE_X)[..], &bytes(&BASE_Y)].concat();
+            assert!(!verify(&base, hash.as_ref(), r, s), "another key");
+            // The order is zero, and -s is as good as s.
+            let order = bytes(&ORDER.value);
+            assert!(!verify(&key, hash.as_ref(), &order, s) && !verify(&key, hash.as_ref(), r, &order));
+            let negative = bytes(&ORDER.subtract(&ZERO, &ORDER.read(s).unwrap()));
+            assert!(verify(&key, hash.as_ref(), r, &negative));
+        }
+    }
+
+    fn bytes(number: &Limbs) -> Vec<u8> {
+        number.iter().rev().flat_map(|limb| limb.to_be_bytes()).skip(4).collect()
+    }
+
+    #[test]
+    fn t3_points_of_p_224_add_up() {
+        let base = Point::new(&BASE_X, &BASE_Y).unwrap();
+        let mut sum = Point::INFINITY;
+        for at in (0..8 * LENGTH).rev() {
+            sum = sum.double();
+            if bit(&ORDER.value, at) {
+                sum = sum.add(&base);
+            }
+        }
+        assert_eq!(sum.x(), None, "the order times the base is infinity");
+        assert_eq!(base.add(&base).x(), base.double().x());
+        assert_eq!(base.double().add(&base).x(), base.add(&base.double()).x());
+        assert_eq!(base.add(&Point::INFINITY).x(), Some(BASE_X));
+    }
+
+    /// Made by Go.
+    const KEY: &str = "044cd36365a5f1f8f2564eece7d59be14beec5a9facc2ac46238c9542a37e10ac9ead460026e2a8e274ac3f2c8e7f09cb39052b03e106b0bdf";
+    const SIGNATURES: [&str; 3] = [
+        "303d021c787a7a6d2501c7590fa0fc91c596214d9ad45e2a0ec274f46b66c771021d00b5e1b3fc9f1027be75ab692ce2\
+         a15b5a0515052c1ba4595867275d96",
+        "303d021c76f29e571af5e3cd393b6f4734062b9d1f00669b820ac7ae0238e2e4021d00921528de749bbc4e8592752f50\
+         1c3ed78530f4052affe3e78ffaec8d",
+        "303e021d0097b6876894f9d31d3d53d62ea9aa10179e02b16f5270030042a0b9f4021d00aca216594759a041f411ee56\
+         77808e6118101af5d694056669211ae7",
+    ];
+}
