@@ -18,3 +18,4 @@ mod review_command;
 mod review_properties;
 mod review_pull_secrets;
 mod server;
+mod trust_chains;
