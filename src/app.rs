@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use crate::cluster::{SecondLook, SecretStore};
 pub use crate::policy::LoadedPolicy;
 use crate::probe::Prober;
-use crate::review::{InDoubt, PullSecrets, Verdicts};
+use crate::review::{InDoubt, PullSecrets, Verdict, Verdicts};
 use crate::telemetry::Metrics;
 
 /// Shared by every request. Nothing in it is written by a request but the metrics.
@@ -67,12 +67,16 @@ impl App {
         }
     }
 
-    /// What is known of these registries, in canonical form, under this very policy. Waits for what is not kept, until
+    /// What is known of each of these registries, in canonical form, under this very policy. Waits for what is not kept, until
     /// `until` at most (P4); what is not there by then is unknown.
     pub async fn verdicts(&self, loaded: &LoadedPolicy, registries: &[&str], until: Instant) -> Verdicts {
         match &self.prober {
             Some(prober) => prober.verdicts(loaded, registries, until).await,
-            None => Verdicts::default(),
+            None => {
+                let mut verdicts = Verdicts::default();
+                registries.iter().for_each(|registry| verdicts.put(registry, Verdict::not_asked()));
+                verdicts
+            }
         }
     }
 

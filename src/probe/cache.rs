@@ -92,9 +92,7 @@ impl Kept {
     fn size(&self) -> usize {
         let texts = match &self.verdict {
             Verdict::Trusted => 0,
-            Verdict::Untrusted(untrusted) => {
-                size_of_val(&**untrusted) + untrusted.why.len() + untrusted.certificate.len() + untrusted.mend.len()
-            }
+            Verdict::Untrusted(untrusted) => untrusted.bytes(),
             Verdict::Unreachable(unreachable) => unreachable.why.len(),
             Verdict::Unknown(unknown) => unknown.why.len(),
         };

@@ -63,8 +63,19 @@ async fn plan<'p, 'a>(
     wait_until: Instant,
 ) -> Plan<'p, 'a> {
     let policy = &loaded.policy;
-    let verdicts = Verdicts::not_asked_for();
-    let routed = request.route(policy);
+    let mut verdicts = Verdicts::default();
+    let mut routed = request.route(policy);
+    if let Some(routed) = &mut routed {
+        // Once for the first mirrors, and again for the next where some of those are down: the list grows shorter.
+        loop {
+            let unasked = routed.settle(&verdicts);
+            if unasked.is_empty() {
+                break;
+            }
+            let registries: Vec<&str> = unasked.iter().map(String::as_str).collect();
+            verdicts.extend(app.verdicts(loaded, &registries, wait_until).await);
+        }
+    }
     let secrets = app.pull_secrets(&request.namespace);
     let mut plan = request.plan(policy, routed, &verdicts, &secrets);
     if let Some(doubt) = plan.pull_secrets.in_doubt() {

@@ -71,6 +71,17 @@ impl Untrusted {
         }
     }
 
+    /// How much memory it takes.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        let authority = match &self.authority {
+            Authority::Sent { subject, sha256 } => subject.len() + sha256.len(),
+            Authority::NotSent { issuer } => issuer.len(),
+            Authority::Unreadable => 0,
+        };
+        size_of::<Self>() + self.why.len() + self.certificate.len() + authority
+    }
+
     /// What mends it: the lines to add to the policy, or that none would help. `mirror` is the name of the mirror whose
     /// endpoint the registry is.
     #[must_use]
