@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test stops at its first fault")]
 
 mod architecture;
+mod certificates;
 mod check_command;
 mod explain_command;
 mod json;

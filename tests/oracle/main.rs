@@ -3,6 +3,7 @@
 #![expect(clippy::print_stdout, reason = "what was compared is what this program says")]
 #![expect(clippy::unwrap_used, reason = "what cannot be compared stops the comparison")]
 
+mod certificate;
 mod chain;
 mod keyring;
 mod program;
@@ -22,10 +23,11 @@ fn main() -> ExitCode {
     let only = arguments.next();
 
     let mut agreed = true;
-    let oracles: [(&str, Compare); 4] = [
+    let oracles: [(&str, Compare); 5] = [
         ("reference", reference::compare),
         ("yaml", yaml::compare),
         ("keyring", keyring::compare),
+        ("certificate", certificate::compare),
         ("chain", chain::compare),
     ];
     for (name, compare) in oracles.into_iter().filter(|(name, _)| only.as_ref().is_none_or(|only| only == name)) {

@@ -226,6 +226,12 @@ impl<'a> Oid<'a> {
         is_valid.then_some(Self(content))
     }
 
+    /// The bytes of its content.
+    #[must_use]
+    pub fn as_bytes(self) -> &'a [u8] {
+        self.0
+    }
+
     /// As [`Self::new`], with components of any size: policies are never turned into numbers.
     pub(super) fn unbounded(content: &'a [u8]) -> Option<Self> {
         let is_valid = !content.is_empty()

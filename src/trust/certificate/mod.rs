@@ -421,6 +421,8 @@ fn version(fields: &mut Der<'_>) -> Result<u8, InvalidCertificate> {
         0 => Ok(1),
         1 => Ok(2),
         2 => Ok(3),
+        // Go adds one to it without looking, and reads the result, which is far below zero, as no version 3.
+        i64::MAX => Ok(1),
         _ => Err(InvalidCertificate::new("its version is not 1, 2 or 3")),
     }
 }
