@@ -160,18 +160,34 @@ impl VerdictCache {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::OnceLock;
+
     use super::*;
     use crate::review::{Unreachable, UnreachableClass, Untrusted};
-    use crate::trust::Fault;
+    use crate::trust::{Certificate, Fault, Judgement, Outcome, Rejection};
 
     const UNDER: Under = Under { generation: 1, revision: 0 };
 
-    /// With as many characters as a long message has.
-    fn untrusted(chars: usize) -> Verdict {
-        let text = |share: usize| "x".repeat(chars / share).into_boxed_str();
-        let (why, certificate, mend) = (text(4), text(4), text(2));
-        let at = jiff::Timestamp::UNIX_EPOCH;
-        Verdict::Untrusted(Arc::new(Untrusted { fault: Fault::Expired, at, why, certificate, mend }))
+    /// As long as it gets: what comes from a certificate is cut, and a fact more or less is left out.
+    fn untrusted() -> Verdict {
+        static MADE: OnceLock<Judgement> = OnceLock::new();
+        let judgement = MADE.get_or_init(|| {
+            let mut params = rcgen::CertificateParams::new(vec!["x".repeat(60) + ".test"; 10]).unwrap();
+            params.distinguished_name.push(rcgen::DnType::CommonName, "y".repeat(300));
+            let certificate = params.self_signed(&rcgen::KeyPair::generate().unwrap()).unwrap();
+            let certificate = Arc::new(Certificate::parse(certificate.der()).unwrap());
+            let why = "z".repeat(1000);
+            let rejection = Rejection {
+                fault: Fault::UnknownAuthority,
+                at_fault: Some(certificate.clone()),
+                presented_index: Some(0),
+                why,
+            };
+            let at = jiff::Timestamp::UNIX_EPOCH;
+            Judgement { presented: vec![Ok(certificate)], outcome: Outcome::Untrusted(rejection), at }
+        });
+        let Outcome::Untrusted(rejection) = &judgement.outcome else { panic!("it is not trusted") };
+        Verdict::Untrusted(Arc::new(Untrusted::new(judgement, rejection)))
     }
 
     fn unreachable() -> Verdict {
@@ -196,8 +212,8 @@ mod tests {
     fn p3_the_cache_is_bounded_in_number_and_in_bytes() {
         let cache = filled(12_000, || Verdict::Trusted);
         assert_eq!(cache.kept.entry_count(), 10_000);
-        let cache = filled(12_000, || untrusted(4000));
-        assert!((1000..2000).contains(&cache.kept.entry_count()), "{}", cache.kept.entry_count());
+        let cache = filled(12_000, untrusted);
+        assert!((1000..9000).contains(&cache.kept.entry_count()), "{}", cache.kept.entry_count());
         assert!(cache.kept.weighted_size() <= MOST_BYTES);
         // The newest are there, under their own key only.
         let now = Instant::now();
@@ -257,8 +273,7 @@ mod tests {
         for (name, verdict) in [
             ("trusted", Box::new(|| Verdict::Trusted) as Box<dyn Fn() -> Verdict>),
             ("unreachable", Box::new(unreachable)),
-            ("untrusted, with 1,000 characters to say", Box::new(|| untrusted(1000))),
-            ("untrusted, with 4,000", Box::new(|| untrusted(4000))),
+            ("untrusted", Box::new(untrusted)),
         ] {
             let before = resident();
             let cache = filled(10_000, verdict);

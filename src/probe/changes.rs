@@ -22,7 +22,7 @@ impl Changes {
     pub(super) fn tell(&mut self, question: &Question, report: &Report) {
         let registry = question.registry().as_str();
         let (verdict, class) = (report.verdict.as_str(), report.verdict.class());
-        let took = report.took.as_millis();
+        let ms = report.took.as_secs_f64() * 1e3;
         let (why, at) = match &report.verdict {
             Verdict::Trusted => (None, None),
             Verdict::Untrusted(untrusted) => (Some(&*untrusted.why), Some(untrusted.at)),
@@ -31,16 +31,16 @@ impl Changes {
         };
         let judged_at = at.map(tracing::field::display);
         if question.lane() != Lane::Named {
-            debug!(registry, verdict, class, why, judged_at, ms = took, "registry");
+            debug!(registry, verdict, class, why, judged_at, ms, "registry");
             return;
         }
         if self.told.insert(registry.into(), (verdict, class)) == Some((verdict, class)) {
             return;
         }
         if is_fine(&report.verdict) {
-            info!(registry, verdict, class, why, judged_at, ms = took, "registry");
+            info!(registry, verdict, class, why, judged_at, ms, "registry");
         } else {
-            warn!(registry, verdict, class, why, judged_at, ms = took, "registry");
+            warn!(registry, verdict, class, why, judged_at, ms, "registry");
         }
     }
 

@@ -63,7 +63,7 @@ impl Prober {
     }
 
     /// Verdicts for these registries, in canonical form, under this very policy. Waits until `until` at most for what is
-    /// not kept; what is not there by then is unknown, and its probe goes on.
+    /// not kept; what is not there by then is unknown, and its probe goes on. Each of them has a verdict in the answer.
     ///
     /// Where all are kept it waits for nothing, and never gives the thread away.
     pub async fn verdicts(&self, loaded: &LoadedPolicy, registries: &[&str], until: Instant) -> Verdicts {
@@ -527,6 +527,23 @@ mod tests {
         assert_eq!(start.elapsed(), Duration::from_millis(500));
         assert_eq!(asker.join_next().await.unwrap().unwrap(), Verdict::Trusted);
         assert_eq!(world.registries.dials(OTHER), 3);
+    }
+
+    /// The policy is another before the first asker comes with the older one: of one registry, one is asked at a time.
+    #[tokio::test(start_paused = true)]
+    async fn p3_who_comes_with_an_older_policy_waits_for_the_newer() {
+        let world = Arc::new(World::new(&[]));
+        let older = world.in_force();
+        world.registries.set(OTHER, 1.0, Verdict::Trusted);
+        world.edit(&[]);
+        let mut newer = JoinSet::new();
+        let other = Arc::clone(&world);
+        newer.spawn(async move { other.ask(OTHER).await });
+        sleep(Duration::from_millis(500)).await;
+        let start = Instant::now();
+        let verdicts = world.prober.verdicts(&older, &[OTHER], start + MINUTE).await;
+        assert_eq!((verdicts.get(OTHER), start.elapsed()), (Some(&Verdict::Trusted), Duration::from_millis(1500)));
+        assert_eq!(world.registries.dials(OTHER), 2);
     }
 
     #[tokio::test(start_paused = true)]
