@@ -7,6 +7,7 @@ mod completions;
 mod explain;
 mod man;
 mod policy_file;
+mod probe;
 mod rbac;
 mod review;
 mod schema;
@@ -76,6 +77,7 @@ enum Command {
     Serve(serve::Args),
     Explain(explain::Args),
     Review(review::Args),
+    Probe(probe::Args),
     /// Check policies: every fault at once, with its source line
     Check(check::Args),
     Rbac(rbac::Args),
@@ -98,6 +100,7 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Serve(args) => args.run(common),
         Command::Explain(args) => args.run(),
         Command::Review(args) => args.run(common),
+        Command::Probe(args) => args.run(),
         Command::Check(args) => args.run(common),
         Command::Rbac(args) => args.run(),
         Command::Schema(args) => args.run(),
