@@ -9,11 +9,12 @@ use std::process::ExitCode;
 use anstream::println;
 use serde::Serialize;
 
-use crate::image::{Escaped, ParseError, Reference};
-use crate::policy::{Checked, Policy, PullSecretSource, Route};
-use crate::review::{Kept, Outcome, plan_image, pull_secret_names};
+use crate::image::{Escaped, ParseError, Reference, Registry};
+use crate::policy::{Checked, Mirror, Policy, PullSecretSource, Route};
+use crate::review::{CheckedRegistry, Kept, Outcome, UnknownClass, Verdict, Verdicts, plan_image, pull_secret_names};
 
-use super::{Output, OutputArgs, policy_file, print_result};
+use super::asking::Asking;
+use super::{Output, OutputArgs, ca_bundles, policy_file, print_result};
 
 /// Tell how an image is read, which rule of the policy it meets, what it becomes, which pull secrets go with it, and
 /// whether the registry that it is pulled from must be trusted
@@ -30,13 +31,17 @@ pub(super) struct Args {
     /// The namespace of the pod, whose pull secrets are meant
     #[arg(short, long, default_value = "default", value_name = "NAME")]
     namespace: String,
+    /// Ask the registries that must be trusted, and tell what the nodes would say of them; exit code 1 for what is not
+    /// trusted
+    #[arg(long, requires = "policy")]
+    probe: bool,
     #[command(flatten)]
     output: OutputArgs,
 }
 
 impl Args {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
-        let Self { images, policy, namespace, output: OutputArgs { output } } = self;
+        let Self { images, policy, namespace, probe, output: OutputArgs { output } } = self;
         let policy = match policy {
             None => None,
             Some(path) => match policy_file::load(&path)? {
@@ -46,7 +51,10 @@ impl Args {
         };
         let images = if images == ["-"] { lines_of_stdin()? } else { images };
         let under = policy.as_ref().map(|policy| (policy, &*namespace));
-        let explained: Vec<Explained<'_>> = images.iter().map(|image| Explained::new(image, under)).collect();
+        let mut explained: Vec<Explained<'_>> = images.iter().map(|image| Explained::new(image, under)).collect();
+        if let (true, Some(policy)) = (probe, &policy) {
+            ask(policy, &mut explained)?;
+        }
         match output {
             Output::Json => {
                 let mut json = serde_json::to_vec_pretty(&explained)?;
@@ -62,8 +70,24 @@ impl Args {
                 }
             }
         }
-        Ok(if explained.iter().any(|e| e.error.is_some()) { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+        let is_fine = explained
+            .iter()
+            .all(|explained| explained.error.is_none() && explained.answer.as_ref().is_none_or(Answer::is_fine));
+        Ok(if is_fine { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
+}
+
+/// Asks each registry once that one of the images is pulled from, if it is checked.
+fn ask(policy: &Policy, explained: &mut [Explained<'_>]) -> anyhow::Result<()> {
+    let bundles = ca_bundles::read(policy, &[]);
+    let registries = explained.iter().filter_map(|explained| explained.pulled_from.clone()).collect();
+    let mut verdicts = Verdicts::default();
+    Asking::new(policy, &bundles)?.ask(&registries, &mut verdicts);
+    for explained in explained {
+        let Some(registry) = explained.pulled_from.as_deref() else { continue };
+        explained.answer = verdicts.get(registry).map(|verdict| Answer::new(policy, registry, verdict));
+    }
+    Ok(())
 }
 
 /// The line end is dropped and nothing else is trimmed; empty lines are skipped. What is no UTF-8 is no reference, and is
@@ -99,6 +123,11 @@ struct Explained<'a> {
     /// For the text form: whether and why the registry must be trusted.
     #[serde(skip)]
     trust: Option<String>,
+    /// The registry that it is pulled from, where that is checked or plain HTTP.
+    #[serde(skip)]
+    pulled_from: Option<String>,
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    answer: Option<Answer>,
     #[serde(skip)]
     namespace: &'a str,
 }
@@ -120,6 +149,33 @@ struct Met<'a> {
     rewritten: Option<String>,
     pull_secrets: Vec<Cow<'a, str>>,
     trust_checked: bool,
+}
+
+/// What a registry answered.
+#[derive(Serialize)]
+struct Answer {
+    verdict: &'static str,
+    class: &'static str,
+    message: String,
+    fix: Option<String>,
+}
+
+impl Answer {
+    fn new(policy: &Policy, registry: &str, verdict: &Verdict) -> Self {
+        let mirror = policy.checked(registry).and_then(|checked| checked.mirror());
+        let fix = match (verdict, Registry::parse(registry)) {
+            (Verdict::Untrusted(untrusted), Ok(registry)) => Some(untrusted.mend(&registry, mirror.map(Mirror::name))),
+            _ => None,
+        };
+        let checked =
+            CheckedRegistry { registry: registry.into(), mirror, verdict: verdict.clone(), images: Vec::new() };
+        Self { verdict: verdict.as_str(), class: verdict.class(), message: checked.to_string(), fix }
+    }
+
+    /// A plain HTTP mirror that answers has no certificate to trust.
+    fn is_fine(&self) -> bool {
+        self.verdict == "trusted" || self.class == UnknownClass::PlainHttp.as_str()
+    }
 }
 
 #[derive(Serialize)]
@@ -150,6 +206,8 @@ impl<'a> Explained<'a> {
             because: None,
             nameless: Vec::new(),
             trust: None,
+            pulled_from: None,
+            answer: None,
             namespace: namespace.unwrap_or_default(),
         };
         let Some(policy) = policy else { return explained };
@@ -243,11 +301,13 @@ impl<'a> Explained<'a> {
         };
         let word = if is_checked { "checked" } else { "not checked" };
         self.trust = Some(format!("{word}: {registry} {why}"));
+        self.pulled_from = checked.map(|_| registry.as_str().to_owned());
         is_checked
     }
 
     fn print(&self) {
-        let Self { input, reference, policy, error, because, nameless, trust, namespace } = self;
+        let Self { input, reference, policy, error, because, nameless, trust, pulled_from: _, answer, namespace } =
+            self;
         println!("{}", Escaped::new(input));
         if let Some(Parts { canonical, .. }) = reference {
             println!("  is         {canonical}");
@@ -270,6 +330,12 @@ impl<'a> Explained<'a> {
         }
         if let Some(trust) = trust {
             println!("  trust      {trust}");
+        }
+        if let Some(Answer { message, fix, .. }) = answer {
+            println!("  answer     {message}");
+            for line in fix.iter().flat_map(|fix| fix.lines()) {
+                println!("             {line}");
+            }
         }
         if let Some(ErrorParts { kind, message }) = error {
             println!("  error      {message} ({kind})");

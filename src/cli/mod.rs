@@ -2,6 +2,8 @@
 //!
 //! Only the result goes to stdout, everything else to stderr. Exit codes: 0 fine, 1 a finding, 2 it could not run.
 
+mod asking;
+mod ca_bundles;
 mod check;
 mod completions;
 mod explain;

@@ -567,3 +567,34 @@ fn p2_a_star_without_a_denied_network_is_told_of() {
     );
     assert_said("trust: {registries: ['*'], denyNetworks: [10.0.0.0/8]}\n", &[]);
 }
+
+/// Trap 35: a thousand registries and CAs compile at load, and asking for one of them walks no list.
+#[test]
+fn trap_35_thousands_of_registries_compile_and_are_found() {
+    let data = base64(pem("a"));
+    let mut body = "trust:\n  registries:\n".to_owned();
+    for host in 0..5_000 {
+        body.push_str(&match host % 2 {
+            0 => format!("  - h{host}.corp:5000\n"),
+            _ => format!("  - '*.h{host}.corp'\n"),
+        });
+    }
+    body.push_str("  additionalTrustedCAs:\n");
+    for ca in 0..1_000 {
+        let registry = if ca % 2 == 0 { format!("h{ca}.corp:5000") } else { format!("*.h{ca}.corp") };
+        body.push_str(&format!("  - {{name: ca-{ca}, data: {data}, registries: ['{registry}']}}\n"));
+    }
+    let compiled = read(&body);
+    assert_eq!(compiled.warnings, []);
+    let policy = compiled.policy;
+    assert_eq!(policy.probed_ahead().count(), 2_500);
+    for (registry, why, expected) in [
+        ("h4998.corp:5000", "listed h4998.corp:5000", &["public"][..]),
+        ("h998.corp:5000", "listed h998.corp:5000", &["additionalTrustedCAs ca-998 (1)", "public"]),
+        ("a.b.h999.corp", "listed *.h999.corp", &["additionalTrustedCAs ca-999 (1)", "public"]),
+        ("h999.corp", "no", &["public"]),
+    ] {
+        assert_eq!(checked(&policy, registry), why);
+        assert_eq!(sources(&policy, registry), expected, "{registry}");
+    }
+}

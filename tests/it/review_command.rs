@@ -109,6 +109,9 @@ fn the_fields_of_templates_begin_at_the_root() {
             "warnings": [], "causes": [], "pull_secrets": [],
             "images": [{"field": "spec.jobTemplate.spec.template.spec.containers[0].image", "input": "app6",
                 "rewritten": "harbor.corp:5000/proxy/library/app6", "mirror": "harbor"}],
+            "verdicts": [{"registry": "harbor.corp:5000", "verdict": "unknown", "class": "not-asked",
+                "message": "whether the nodes would trust harbor.corp:5000 is not known: nobody was asked (not-asked)",
+                "images": ["spec.jobTemplate.spec.template.spec.containers[0].image"]}],
         })
     );
 }
@@ -179,11 +182,14 @@ fn text_is_a_diff_and_a_line_that_sums_up() {
     assert!(said.starts_with(&format!("--- {name} (as it is)\n+++ {name} (as admitted)\n@@ ")), "{said}");
     assert!(said.contains("-    image:   'nginx:1.27'   # tag\n"), "{said}");
     assert!(said.contains("+    image:   'harbor.corp:5000/proxy/library/nginx:1.27'   # tag\n"), "{said}");
-    assert!(said.ends_with("\n\n3 of 4 images rewritten\n"), "{said}");
+    assert!(said.ends_with("\n\n3 of 4 images rewritten; 2 registries not asked (--probe asks)\n"), "{said}");
     assert!(!said.contains('\u{1b}'), "no colours where there is no terminal");
     let colored = stdout(&review(&["-f", &name, "--color", "always"]), 0);
     assert!(colored.contains("\u{1b}[31m-    image:   'nginx:1.27'   # tag\u{1b}[0m\n"), "{colored}");
-    assert_eq!(stdout(&review(&["-f", &name, "-q"]), 0), said.strip_suffix("\n3 of 4 images rewritten\n").unwrap());
+    assert_eq!(
+        stdout(&review(&["-f", &name, "-q"]), 0),
+        said.strip_suffix("\n3 of 4 images rewritten; 2 registries not asked (--probe asks)\n").unwrap()
+    );
     let nothing = "apiVersion: v1\nkind: Service\n";
     assert_eq!(stdout(&review_stdin(nothing, &["-f", "-", "-q"]), 0), "");
     assert_eq!(stdout(&review_stdin(nothing, &["-f", "-"]), 0), "nothing to do: no pod and no pod template\n");
@@ -239,7 +245,7 @@ fn a3_a_denial_is_exit_1_in_every_form() {
     assert_eq!(found[0]["images"][1]["rewritten"], Value::Null);
     let said = stdout(&review_stdin(source, &["-f", "-"]), 1);
     assert!(said.starts_with("-: Deployment team/d:\n  denied: spec.template.spec.containers[1].image: "), "{said}");
-    assert!(said.ends_with("\n1 of 1 object denied\n"), "{said}");
+    assert!(said.ends_with("\n1 of 1 object denied; 1 registry not asked (--probe asks)\n"), "{said}");
     let output = review_stdin(source, &["-f", "-", "-o", "yaml"]);
     assert_eq!(stdout(&output, 1), source, "what is denied stays as it is");
     assert!(stderr(&output).contains("denied: -: Deployment team/d: spec.template"), "{output:?}");
@@ -258,7 +264,10 @@ fn a5_audit_mode_changes_nothing_and_tells_all() {
     assert_eq!(found[0]["warnings"].as_array().unwrap().len(), 2);
     let said = stdout(&review_stdin(source, &["-f", "-", "--mode", "audit"]), 0);
     assert!(said.contains("  warning: mirrorgate audit: spec.containers[0].image nginx would become "), "{said}");
-    assert!(said.ends_with("\n1 of 2 images would be rewritten (audit)\n"), "{said}");
+    assert!(
+        said.ends_with("\n1 of 2 images would be rewritten (audit); 1 registry not asked (--probe asks)\n"),
+        "{said}"
+    );
     assert_eq!(stdout(&review_stdin(source, &["-f", "-", "-o", "yaml", "--mode", "audit"]), 0), source);
 }
 

@@ -53,7 +53,7 @@ fn s1_the_secrets_are_added_where_the_pod_lists_its_own_and_where_it_lists_none(
     }
     let said = stdout(&review(&source, &[]), 0);
     assert!(said.contains("+          imagePullSecrets:\n+          - name: harbor-pull\n"), "{said}");
-    assert!(said.ends_with("\n5 pull secrets added\n"), "{said}");
+    assert!(said.ends_with("\n5 pull secrets added; 1 registry not asked (--probe asks)\n"), "{said}");
     let patch = stdout(&review(&source, &["-o", "patch"]), 0);
     let second: Value = serde_json::from_str(patch.lines().nth(1).unwrap()).unwrap();
     assert_eq!(
@@ -72,7 +72,10 @@ fn without_any_secret_nobody_looked_and_nothing_is_warned_of() {
     let said = stdout(&review(&source, &[]), 0);
     let line = "  pull secret harbor-pull for harbor.corp:5000: unknown, as no Secret is among the manifests\n";
     assert!(said.contains(&format!("-: Pod team-a/web:\n{line}")), "{said}");
-    assert!(said.ends_with("\n1 of 2 images rewritten, 2 pull secrets added\n"), "{said}");
+    assert!(
+        said.ends_with("\n1 of 2 images rewritten, 2 pull secrets added; 1 registry not asked (--probe asks)\n"),
+        "{said}"
+    );
 }
 
 #[test]
@@ -238,12 +241,18 @@ fn s6_a_missing_secret_is_denied_where_the_policy_says_so() {
         said.starts_with("-: Pod team-a/web:\n  denied: spec.containers[0].image: container c0: no pull"),
         "{said}"
     );
-    assert!(said.ends_with("\n1 of 1 object denied\n"), "{said}");
+    assert!(said.ends_with("\n1 of 1 object denied; 1 registry not asked (--probe asks)\n"), "{said}");
     let said = stdout(&review_under(&policy, &source, &["-f", "-", "--mode", "audit"]), 0);
-    assert!(said.ends_with("\n1 of 1 image would be rewritten (audit)\n"), "{said}");
+    assert!(
+        said.ends_with("\n1 of 1 image would be rewritten (audit); 1 registry not asked (--probe asks)\n"),
+        "{said}"
+    );
     let said = stdout(&review(&source, &["--mode", "audit"]), 0);
     assert!(said.contains("  warning: mirrorgate audit: the pull secret harbor-pull would be added\n"), "{said}");
-    assert!(said.ends_with(" (audit), 1 pull secret would be added (audit)\n"), "{said}");
+    assert!(
+        said.ends_with(" (audit), 1 pull secret would be added (audit); 1 registry not asked (--probe asks)\n"),
+        "{said}"
+    );
     // A policy that denies needs to know, and without a cluster nobody does.
     let output = review_under(&policy, &pod("team-a", &["nginx"]).to_string(), &["-f", "-"]);
     assert_eq!((output.status.code(), stderr(&output)), (Some(0), String::new()));

@@ -5,8 +5,8 @@ use serde_json::{Value as Json, json};
 
 use crate::policy::Policy;
 use crate::review::{
-    Cause, CauseReason, Change, Decision, Mode, Outcome, Plan, Pod, PullSecretPlan, SecretState, SecretUse, Verdicts,
-    decide, plan, route,
+    Cause, CauseReason, Change, Decision, Mode, Outcome, Plan, Pod, PullSecretPlan, SecretState, SecretUse,
+    UnknownClass, Verdicts, decide, plan, route,
 };
 use crate::server::wire;
 
@@ -24,6 +24,10 @@ pub(super) struct Verdict {
     pub(super) causes: Vec<FieldCause>,
     pub(super) images: Vec<Image>,
     pub(super) pull_secrets: Vec<PullSecretUse>,
+    /// What is known of the registries that must be trusted.
+    pub(super) verdicts: Vec<RegistryVerdict>,
+    /// Of each registry that the object is denied for: its certificate, and what mends it.
+    pub(super) details: Vec<String>,
     /// The pull secrets that it gets, or in audit mode would get.
     pub(super) added: Vec<String>,
     /// The whole answer to a document of kind AdmissionReview.
@@ -65,6 +69,23 @@ pub(super) struct PullSecretUse {
     pub(super) images: Vec<String>,
 }
 
+/// What is known of one registry that must be trusted.
+#[derive(Serialize)]
+pub(super) struct RegistryVerdict {
+    pub(super) registry: String,
+    pub(super) verdict: &'static str,
+    pub(super) class: &'static str,
+    pub(super) message: String,
+    /// The fields of the images that are pulled from it.
+    pub(super) images: Vec<String>,
+}
+
+impl RegistryVerdict {
+    pub(super) fn is_not_asked(&self) -> bool {
+        self.class == UnknownClass::NotAsked.as_str()
+    }
+}
+
 fn word<S: Serializer>(state: &SecretState, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(state.as_str())
 }
@@ -78,27 +99,23 @@ pub(super) fn judge(
     mode: Mode,
     namespace: &str,
     secrets: &Secrets,
+    verdicts: &Verdicts,
     object: &Object<'_>,
 ) -> Result<Verdict, String> {
     if let Body::AdmissionReview = object.body {
-        return answer(policy, mode, namespace, secrets, object);
+        return answer(policy, mode, namespace, secrets, verdicts, object);
     }
-    let Some(pod) = object.pod().filter(|pod| !pod.is_null()) else {
+    let Some(json) = pod_json(object) else {
         return Ok(Verdict { allowed: true, ..Verdict::default() });
     };
-    let mut json = pod.to_json();
-    if let Body::Template { owner, .. } = object.body {
-        set_owner(&mut json, owner);
-    }
-    let json = json.to_string();
     let pod = Pod::parse(&json).map_err(|fault| format!("{}not a pod: {}", object.field_prefix(), fault.reason()))?;
     if pod.is_mirror_pod() {
         return Ok(Verdict { allowed: true, ..Verdict::default() });
     }
-    let verdicts = Verdicts::not_asked_for();
-    let routed = route(policy, &pod, Change::Create);
+    let mut routed = route(policy, &pod, Change::Create);
+    routed.settle(verdicts);
     let known = secrets.namespace(namespace);
-    let mut plan = plan(policy, routed, &verdicts, namespace, &known, &pod, Change::Create);
+    let mut plan = plan(policy, routed, verdicts, namespace, &known, &pod, Change::Create);
     if let Some(doubt) = plan.pull_secrets.in_doubt() {
         let looked = secrets.look_again(namespace, &doubt);
         plan.plan_pull_secrets(policy, namespace, &looked, &pod, Change::Create);
@@ -114,6 +131,30 @@ pub(super) fn judge(
         }
     }
     Ok(verdict(&object.field_prefix(), &plan, decision, patch))
+}
+
+/// The registries of an object on which a verdict is missing, as far as is known from those that are there. None of what is no
+/// pod: that is a fault when it is judged.
+pub(super) fn unasked(policy: &Policy, verdicts: &Verdicts, object: &Object<'_>) -> Vec<String> {
+    if let Body::AdmissionReview = object.body {
+        let body = object.node.to_json().to_string();
+        let Ok(request) = wire::Request::parse(&body) else { return Vec::new() };
+        return request.route(policy).map_or_else(Vec::new, |mut routed| routed.settle(verdicts));
+    }
+    let Some(json) = pod_json(object) else { return Vec::new() };
+    match Pod::parse(&json) {
+        Ok(pod) if !pod.is_mirror_pod() => route(policy, &pod, Change::Create).settle(verdicts),
+        _ => Vec::new(),
+    }
+}
+
+/// The pod, or the one that a template makes.
+fn pod_json(object: &Object<'_>) -> Option<String> {
+    let mut json = object.pod().filter(|pod| !pod.is_null())?.to_json();
+    if let Body::Template { owner, .. } = object.body {
+        set_owner(&mut json, owner);
+    }
+    Some(json.to_string())
 }
 
 /// What a controller puts on its pods, since `ignore.ownerKinds` asks for it (M10).
@@ -133,13 +174,16 @@ fn answer(
     mode: Mode,
     namespace: &str,
     secrets: &Secrets,
+    verdicts: &Verdicts,
     object: &Object<'_>,
 ) -> Result<Verdict, String> {
     let body = object.node.to_json().to_string();
     let request = wire::Request::parse(&body).map_err(|error| error.to_string())?;
-    let verdicts = Verdicts::not_asked_for();
-    let routed = request.route(policy);
-    let mut plan = request.plan(policy, routed, &verdicts, &secrets.namespace(namespace));
+    let mut routed = request.route(policy);
+    if let Some(routed) = &mut routed {
+        routed.settle(verdicts);
+    }
+    let mut plan = request.plan(policy, routed, verdicts, &secrets.namespace(namespace));
     if let Some(doubt) = plan.pull_secrets.in_doubt() {
         request.plan_pull_secrets(policy, &mut plan, &secrets.look_again(namespace, &doubt));
     }
@@ -173,7 +217,16 @@ fn verdict(prefix: &str, plan: &Plan<'_, '_>, decision: Decision, patch: Vec<Jso
         state: *state,
         images: images.iter().filter_map(field).collect(),
     });
+    let verdicts = plan.trust.registries.iter().map(|checked| RegistryVerdict {
+        registry: checked.registry.clone().into_owned(),
+        verdict: checked.verdict.as_str(),
+        class: checked.verdict.class(),
+        message: checked.to_string(),
+        images: checked.images.iter().filter_map(field).collect(),
+    });
     Verdict {
+        verdicts: verdicts.collect(),
+        details: decision.details,
         allowed: decision.allowed,
         patch,
         warnings: decision.warnings,

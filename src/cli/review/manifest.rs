@@ -41,10 +41,10 @@ pub(super) fn objects(documents: &[Node]) -> Vec<Object<'_>> {
     found
 }
 
-/// The Secrets among the documents.
-pub(super) fn secrets(documents: &[Node]) -> Vec<&Node> {
+/// The objects among the documents that are of this kind of the core group.
+pub(in crate::cli) fn of_core<'d>(documents: &'d [Node], kind: &str) -> Vec<&'d Node> {
     let mut found = Vec::new();
-    each(documents, |item| found.extend(item.is_core("Secret").then_some(item.node)));
+    each(documents, |item| found.extend(item.is_core(kind).then_some(item.node)));
     found
 }
 

@@ -11,19 +11,23 @@ mod masked;
 mod output;
 mod secrets;
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::ValueEnum;
 
 use crate::policy::Policy;
-use crate::review::Mode;
+use crate::review::{Mode, Verdicts};
 use crate::yaml::{Limits, Node, parse_documents, position};
 
-use super::{Common, policy_file, print_result};
+use super::asking::Asking;
+use super::{Common, ca_bundles, policy_file, print_result};
 use judge::Verdict;
 use manifest::Object;
+pub(super) use manifest::of_core;
 use secrets::Secrets;
+pub(super) use secrets::{value_of_config_map, value_of_secret};
 
 /// Show what the webhook would do to manifests
 ///
@@ -33,6 +37,9 @@ use secrets::Secrets;
 /// Secrets among the manifests are all that the cluster has: what of them the webhook would know decides whether a pull
 /// secret covers a registry or is missing. Without any, nobody looked: the pull secrets of the policy are added, and no
 /// pod gets a warning for them. Messages and diffs tell nothing of a Secret but the registries that it is for.
+///
+/// Without --probe no registry is asked, and nothing is said of their certificates. With it each that must be trusted is
+/// asked once, from here, as the webhook would ask it; CA bundles in ConfigMaps and Secrets are those among the manifests.
 ///
 /// In a cluster the webhook changes pods, never the templates that they are made from. Here the images and pull secrets in
 /// a template stand for those of its pods, and are shown as the pods would have them; the annotation with the original
@@ -54,6 +61,9 @@ pub(super) struct Args {
     /// The namespace of what names none
     #[arg(short, long, default_value = "default", value_name = "NAME")]
     namespace: String,
+    /// Ask the registries that must be trusted, and decide by what they answer
+    #[arg(long)]
+    probe: bool,
     /// The form of the result
     #[arg(short, long, value_enum, default_value_t, value_name = "FORM")]
     output: Form,
@@ -98,13 +108,14 @@ struct Finding<'d> {
 
 impl Args {
     pub(super) fn run(self, common: Common) -> anyhow::Result<ExitCode> {
-        let Self { filenames, policy, mode, namespace, output } = self;
+        let Self { filenames, policy, mode, namespace, probe, output } = self;
         let Some(policy) = policy_file::load(&policy)? else { return Ok(ExitCode::FAILURE) };
         let sources = input::read(&filenames)?;
         let documents: Vec<_> = sources.iter().map(read_documents).collect();
         let modes: Vec<_> = documents.iter().flatten().flat_map(|d| manifest::namespace_modes(d)).collect();
-        let texts = documents.iter().flatten().map(Vec::as_slice);
-        let secrets = Secrets::read(&policy, texts, &namespace);
+        let readable: Vec<_> = documents.iter().flatten().map(Vec::as_slice).collect();
+        let secrets = Secrets::read(&policy, readable.iter().copied(), &namespace);
+        let verdicts = if probe { asked(&policy, &readable)? } else { Verdicts::not_asked_for() };
         let mode_of = |namespace: &str| match mode {
             Some(ModeArg::Enforce) => Mode::Enforce,
             Some(ModeArg::Audit) => Mode::Audit,
@@ -117,7 +128,14 @@ impl Args {
             .map(|(source, documents)| {
                 let findings = documents.as_ref().map_err(Clone::clone).map(|documents| {
                     let objects = manifest::objects(documents).into_iter();
-                    objects.map(|object| Finding::new(&policy, &secrets, object, &namespace, mode_of)).collect()
+                    objects
+                        .map(|object| {
+                            let namespace = object.namespace().unwrap_or(&namespace).to_owned();
+                            let mode = mode_of(&namespace);
+                            let verdict = judge::judge(&policy, mode, &namespace, &secrets, &verdicts, &object);
+                            Finding { object, namespace, mode, verdict }
+                        })
+                        .collect()
                 });
                 Reviewed {
                     name: &source.name,
@@ -173,25 +191,26 @@ fn report(reviewed: &[Reviewed<'_>], output: Form) -> bool {
     found
 }
 
+/// What the registries answer that the pods of the manifests are pulled from: first the mirrors, then those that are taken
+/// in the place of mirrors that are down (M11).
+fn asked(policy: &Policy, documents: &[&[Node]]) -> anyhow::Result<Verdicts> {
+    let bundles = ca_bundles::read(policy, documents);
+    let asking = Asking::new(policy, &bundles)?;
+    let mut verdicts = Verdicts::default();
+    loop {
+        let objects = documents.iter().flat_map(|documents| manifest::objects(documents));
+        let unasked: BTreeSet<String> = objects.flat_map(|object| judge::unasked(policy, &verdicts, &object)).collect();
+        if unasked.is_empty() {
+            return Ok(verdicts);
+        }
+        asking.ask(&unasked, &mut verdicts);
+    }
+}
+
 fn read_documents(source: &input::Source) -> Result<Vec<Node>, String> {
     let text = source.text.as_ref().map_err(Clone::clone)?;
     parse_documents(text, Limits::MANIFEST).map_err(|error| {
         let (line, column) = position(text, error.offset);
         format!("line {line}, column {column}: {error}")
     })
-}
-
-impl<'d> Finding<'d> {
-    fn new(
-        policy: &Policy,
-        secrets: &Secrets,
-        object: Object<'d>,
-        default_namespace: &str,
-        mode_of: impl Fn(&str) -> Mode,
-    ) -> Self {
-        let namespace = object.namespace().unwrap_or(default_namespace).to_owned();
-        let mode = mode_of(&namespace);
-        let verdict = judge::judge(policy, mode, &namespace, secrets, &object);
-        Self { object, namespace, mode, verdict }
-    }
 }

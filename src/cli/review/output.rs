@@ -1,6 +1,7 @@
 //! The forms of the result: for a person, for a program, as manifests, as patches.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use anyhow::Context as _;
@@ -13,15 +14,15 @@ use crate::review::{Mode, SecretState};
 use crate::yaml::{Limits, parse_documents};
 
 use super::edit::{EditError, edit};
-use super::judge::{FieldCause, Image, PullSecretUse, Verdict};
+use super::judge::{FieldCause, Image, PullSecretUse, RegistryVerdict, Verdict};
 use super::masked::masked;
 use super::{Finding, Reviewed};
 
 /// The most characters of a name in a line.
 const MOST_NAME_CHARS: usize = 120;
 
-/// A diff of each source, then what is denied and warned of, then, if asked for, the pull secrets and one line that sums
-/// up.
+/// A diff of each source, then what is denied and warned of, then, if asked for, the registries that were asked, the pull
+/// secrets, and one line that sums up.
 pub(super) fn text(reviewed: &[Reviewed<'_>], color: bool, sum_up: bool) -> String {
     let paint = Paint { color };
     let mut out = String::new();
@@ -38,8 +39,9 @@ pub(super) fn text(reviewed: &[Reviewed<'_>], color: bool, sum_up: bool) -> Stri
             said += &serde_json::to_string_pretty(answer).unwrap_or_default();
             said += "\n";
         }
-        let secrets: Vec<_> = if sum_up { pull_secrets(verdict).collect() } else { Vec::new() };
-        if verdict.allowed && verdict.warnings.is_empty() && secrets.is_empty() {
+        let known: Vec<_> =
+            if sum_up { registries(verdict).chain(pull_secrets(verdict)).collect() } else { Vec::new() };
+        if verdict.allowed && verdict.warnings.is_empty() && known.is_empty() {
             continue;
         }
         let _ = writeln!(said, "{}:", finding.title(source.name));
@@ -47,10 +49,13 @@ pub(super) fn text(reviewed: &[Reviewed<'_>], color: bool, sum_up: bool) -> Stri
         for FieldCause { field, message, .. } in verdict.causes.iter().filter(|_| !verdict.allowed) {
             let _ = writeln!(said, "  {}: {field}: {message}", paint.red("denied"));
         }
+        for line in verdict.details.iter().filter(|_| !verdict.allowed).flat_map(|details| details.lines()) {
+            let _ = writeln!(said, "  {line}");
+        }
         for warning in &verdict.warnings {
             let _ = writeln!(said, "  {}: {warning}", paint.yellow("warning"));
         }
-        for line in secrets {
+        for line in known {
             let _ = writeln!(said, "  {line}");
         }
     }
@@ -62,6 +67,20 @@ pub(super) fn text(reviewed: &[Reviewed<'_>], color: bool, sum_up: bool) -> Stri
         out += &part;
     }
     out
+}
+
+/// A line for each registry that was asked.
+fn registries(verdict: &Verdict) -> impl Iterator<Item = String> {
+    verdict.verdicts.iter().filter(|asked| !asked.is_not_asked()).map(
+        |RegistryVerdict { registry, verdict, class, .. }| {
+            let registry = Escaped::cut(registry, MOST_NAME_CHARS);
+            if *class == "ok" {
+                format!("registry {registry}: {verdict}")
+            } else {
+                format!("registry {registry}: {verdict} ({class})")
+            }
+        },
+    )
 }
 
 /// A line for each pull secret.
@@ -155,6 +174,7 @@ struct Entry<'r> {
     causes: &'r [FieldCause],
     images: &'r [Image],
     pull_secrets: &'r [PullSecretUse],
+    verdicts: &'r [RegistryVerdict],
     #[serde(skip_serializing_if = "Option::is_none")]
     answer: Option<&'r Json>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -175,9 +195,10 @@ impl<'r> Entry<'r> {
         };
         match &finding.verdict {
             Err(error) => Self { error: Some(error), ..entry },
-            Ok(Verdict { allowed, patch, warnings, causes, images, pull_secrets, added: _, answer }) => {
-                let (allowed, answer) = (*allowed, answer.as_ref());
-                Self { allowed, patch, warnings, causes, images, pull_secrets, answer, ..entry }
+            Ok(verdict) => {
+                let Verdict { allowed, patch, warnings, causes, images, pull_secrets, verdicts, .. } = verdict;
+                let (allowed, answer) = (*allowed, verdict.answer.as_ref());
+                Self { allowed, patch, warnings, causes, images, pull_secrets, verdicts, answer, ..entry }
             }
         }
     }
@@ -295,10 +316,17 @@ fn summary(reviewed: &[Reviewed<'_>]) -> String {
     if denied > 0 {
         parts.push(format!("{denied} of {} denied", count(objects, "object")));
     }
-    if parts.is_empty() {
-        return format!("nothing to do: {} in {}\n", count(images, "image"), count(objects, "object"));
+    let said = match parts.is_empty() {
+        true => format!("nothing to do: {} in {}", count(images, "image"), count(objects, "object")),
+        false => parts.join(", "),
+    };
+    let of_all = verdicts(reviewed).flat_map(|(_, _, verdict)| &verdict.verdicts);
+    let not_asked: BTreeSet<_> = of_all.filter(|asked| asked.is_not_asked()).map(|asked| &asked.registry).collect();
+    match not_asked.len() {
+        0 => said + "\n",
+        1 => said + "; 1 registry not asked (--probe asks)\n",
+        more => format!("{said}; {more} registries not asked (--probe asks)\n"),
     }
-    parts.join(", ") + "\n"
 }
 
 fn count(number: usize, of: &str) -> String {

@@ -49,7 +49,7 @@ impl Secrets {
         let all_docker_configs = policy.needs_all_docker_configs();
         let (mut watched, mut all) = (ByNamespace::new(), ByNamespace::new());
         let mut has_cluster = false;
-        for node in documents.flat_map(manifest::secrets) {
+        for node in documents.flat_map(|documents| manifest::of_core(documents, "Secret")) {
             has_cluster = true;
             let metadata = |key| node.field("metadata")?.field(key)?.as_str();
             let Some(name) = metadata("name").filter(|name| is_name(name)) else { continue };
@@ -123,19 +123,45 @@ enum Refusal {
     NotText,
 }
 
+impl Refusal {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::NotBase64 => "its value is not base64",
+            Self::NotText => "its value is no text",
+        }
+    }
+}
+
+/// The bytes under a key of a Secret, or why the API server would not take them.
+pub(in crate::cli) fn value_of_secret<'d>(node: &'d Node, key: &str) -> Option<Result<Cow<'d, [u8]>, &'static str>> {
+    written(node, key).map(|value| value.map_err(Refusal::as_str))
+}
+
+/// The same of a ConfigMap.
+pub(in crate::cli) fn value_of_config_map<'d>(
+    node: &'d Node,
+    key: &str,
+) -> Option<Result<Cow<'d, [u8]>, &'static str>> {
+    let value = match node.field("data").and_then(|data| data.field(key)) {
+        Some(value) => text(value).map(|text| Cow::Borrowed(text.as_bytes())),
+        None => decoded(node.field("binaryData")?.field(key)?),
+    };
+    Some(value.map_err(Refusal::as_str))
+}
+
 /// The bytes under a key: those of `stringData`, or else those that `data` has in base64.
 fn written<'d>(node: &'d Node, key: &str) -> Option<Result<Cow<'d, [u8]>, Refusal>> {
     let value = |of: &str| node.field(of)?.field(key);
-    if let Some(value) = value("stringData") {
-        return Some(text(value).map(|text| Cow::Borrowed(text.as_bytes())));
+    match value("stringData") {
+        Some(value) => Some(text(value).map(|text| Cow::Borrowed(text.as_bytes()))),
+        None => Some(decoded(value("data")?)),
     }
-    let text = match text(value("data")?) {
-        Ok(text) => text,
-        Err(refusal) => return Some(Err(refusal)),
-    };
+}
+
+fn decoded(value: &Node) -> Result<Cow<'_, [u8]>, Refusal> {
     // Go passes over line ends.
-    let encoded: Vec<u8> = text.bytes().filter(|byte| !matches!(byte, b'\r' | b'\n')).collect();
-    Some(BASE64.decode(encoded).map(Cow::Owned).map_err(|_| Refusal::NotBase64))
+    let encoded: Vec<u8> = text(value)?.bytes().filter(|byte| !matches!(byte, b'\r' | b'\n')).collect();
+    BASE64.decode(encoded).map(Cow::Owned).map_err(|_| Refusal::NotBase64)
 }
 
 /// The text of a value; `null` is an empty one.

@@ -3,6 +3,7 @@
 mod addresses;
 mod answers;
 mod authority;
+mod commands;
 mod handshakes;
 mod name_server;
 mod names;

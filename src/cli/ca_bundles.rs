@@ -1,0 +1,54 @@
+//! The CA bundles of a policy for a command that sees no cluster: files are read, and ConfigMaps and Secrets are those
+//! among the manifests.
+
+use std::borrow::Cow;
+use std::fs;
+use std::sync::Arc;
+
+use crate::policy::{BundleRef, KeyRef, Policy};
+use crate::probe::{BundleStore, Bundles};
+use crate::trust::{Bundle, Pool};
+use crate::yaml::Node;
+
+use super::review::{of_core, value_of_config_map, value_of_secret};
+
+/// What each bundle of the policy holds. Where that cannot be known here, stderr says why.
+pub(super) fn read(policy: &Policy, documents: &[&[Node]]) -> Arc<Bundles> {
+    let store = BundleStore::new();
+    for bundle in policy.bundles() {
+        let certificates = content(bundle, documents).and_then(|pem| match Bundle::read(&pem).certificates {
+            certificates if certificates.is_empty() => Err("no certificate in it can be used".to_owned()),
+            certificates => Ok(certificates),
+        });
+        match certificates {
+            Ok(certificates) => store.put(bundle, Arc::new(Pool::new(&bundle.to_string(), certificates))),
+            Err(why) => {
+                anstream::eprintln!("warning: the CA bundle {bundle}: {why}");
+                store.fault(bundle, why);
+            }
+        }
+    }
+    store.snapshot()
+}
+
+/// The bytes of a bundle, or why there are none.
+fn content<'d>(bundle: &BundleRef, documents: &[&'d [Node]]) -> Result<Cow<'d, [u8]>, String> {
+    let object = |kind, key: &KeyRef| {
+        let of_kind = documents.iter().flat_map(|documents| of_core(documents, kind));
+        of_kind.filter(|node| is_named(node, key)).last().ok_or("it is in a cluster, and not among the manifests")
+    };
+    let (key, value) = match bundle {
+        BundleRef::File(path) => {
+            return fs::read(path).map(Cow::Owned).map_err(|error| format!("it cannot be read: {error}"));
+        }
+        BundleRef::ConfigMap(key) => (key, value_of_config_map(object("ConfigMap", key)?, &key.key)),
+        BundleRef::Secret(key) => (key, value_of_secret(object("Secret", key)?, &key.key)),
+    };
+    value.ok_or_else(|| format!("it has no key {}", key.key))?.map_err(str::to_owned)
+}
+
+/// Whether an object has this namespace and name.
+fn is_named(node: &Node, key: &KeyRef) -> bool {
+    let metadata = |of| node.field("metadata").and_then(|metadata| metadata.field(of)).and_then(Node::as_str);
+    metadata("namespace") == Some(&key.namespace) && metadata("name") == Some(&key.name)
+}

@@ -1,0 +1,211 @@
+//! `mirrorgate review --probe` and `mirrorgate explain --probe`, the real binary, against registries on the loopback range:
+//! a mirror's endpoint may be such an address.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use super::authority::Authority;
+use super::registry::{Listening, good};
+
+/// A folder with a policy and manifests.
+struct Desk {
+    folder: TempDir,
+}
+
+impl Desk {
+    fn new(files: &[(&str, &str)]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, text) in files {
+            std::fs::write(folder.path().join(name), text).unwrap();
+        }
+        Self { folder }
+    }
+
+    fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Off the threads of the registries' runtime.
+    async fn run(&self, arguments: &[&str]) -> Output {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_mirrorgate"));
+        command.args(arguments).current_dir(self.path());
+        tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap()
+    }
+
+    async fn json(&self, arguments: &[&str], code: i32) -> Vec<Value> {
+        let output = self.run(&[arguments, &["-o", "json"]].concat()).await;
+        assert_eq!(output.status.code(), Some(code), "{output:?}");
+        serde_json::from_slice(&output.stdout).unwrap()
+    }
+
+    async fn text(&self, arguments: &[&str], code: i32) -> String {
+        let output = self.run(arguments).await;
+        assert_eq!(output.status.code(), Some(code), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+}
+
+const REVIEW: [&str; 5] = ["review", "--policy", "policy.yaml", "-f", "manifests.yaml"];
+
+fn pods(images: &[&str]) -> String {
+    let pod = |(number, image): (usize, &&str)| {
+        format!(
+            "---\napiVersion: v1\nkind: Pod\nmetadata: {{name: pod-{number}}}\nspec:\n  containers:\n  - {{name: app, image: {image}}}\n"
+        )
+    };
+    images.iter().enumerate().map(pod).collect()
+}
+
+/// Mirrors for docker.io, quay.io, ghcr.io, .. at these registries; more lines are of the first mirror.
+fn policy(mirrors: &[&Listening], more: &str) -> String {
+    let hosts = ["docker.io", "quay.io", "ghcr.io"];
+    let mut policy = "apiVersion: mirrorgate.dev/v1alpha1\nkind: Policy\nregistryMirrors:\n".to_owned();
+    for (host, mirror) in hosts.iter().zip(mirrors) {
+        policy += &format!("- name: for-{host}\n  endpoint: https://{}\n  hosts: [{host}]\n", mirror.address);
+        policy += if *host == "docker.io" { more } else { "" };
+    }
+    policy
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn t5_review_with_probe_decides_by_what_the_registries_answer() {
+    let (ours, other) = (Authority::new("Our CA"), Authority::new("Other CA"));
+    let trusted = good(&ours.certify(&["127.0.0.1"])).await;
+    let untrusted = good(&other.certify(&["127.0.0.1"])).await;
+    let bundle = "  caBundle: {configMap: {namespace: kube-system, name: ca, key: ca-bundle}}\n";
+    let config_map = json!({
+        "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"namespace": "kube-system", "name": "ca"},
+        "data": {"ca-bundle": pem(&ours)},
+    });
+    let manifests = format!("{config_map}\n{}", pods(&["nginx", "quay.io/a/b", "nginx:2", "gcr.io/x"]));
+    let desk = Desk::new(&[("policy.yaml", &policy(&[&trusted, &untrusted], bundle)), ("manifests.yaml", &manifests)]);
+
+    // Without it nobody is asked, and that is no finding.
+    let entries = desk.json(&REVIEW, 0).await;
+    assert_eq!(trusted.connections() + untrusted.connections(), 0);
+    assert_eq!(entries.len(), 4);
+    assert!(entries.iter().all(|entry| entry["allowed"] == true && entry["warnings"] == json!([])), "{entries:#?}");
+    let verdict = &entries[1]["verdicts"][0];
+    assert_eq!((&verdict["verdict"], &verdict["class"]), (&json!("unknown"), &json!("not-asked")));
+    let said = desk.text(&REVIEW, 0).await;
+    assert!(said.ends_with("; 2 registries not asked (--probe asks)\n"), "{said}");
+
+    // With it each is asked once, however many pods need it.
+    let with_probe = [&REVIEW[..], &["--probe"]].concat();
+    let entries = desk.json(&with_probe, 1).await;
+    assert_eq!((trusted.connections(), untrusted.connections()), (1, 1));
+    let allowed: Vec<_> = entries.iter().map(|entry| entry["allowed"] == true).collect();
+    assert_eq!(allowed, [true, false, true, true]);
+    let at = |entry: &Value| entry["verdicts"].clone();
+    let known = |registry: &Listening, verdict: &str, class: &str, message: &Value| {
+        json!([{
+            "registry": registry.address.to_string(), "verdict": verdict, "class": class, "message": message,
+            "images": ["spec.containers[0].image"],
+        }])
+    };
+    let message = &entries[0]["verdicts"][0]["message"];
+    assert_eq!(at(&entries[0]), known(&trusted, "trusted", "ok", message));
+    let message = &entries[1]["verdicts"][0]["message"];
+    assert_eq!(at(&entries[1]), known(&untrusted, "untrusted", "unknown-authority", message));
+    assert_eq!(entries[1]["causes"][0]["reason"], "RegistryUntrusted");
+    assert_eq!(at(&entries[3]), json!([]));
+    let said = desk.text(&with_probe, 1).await;
+    assert!(said.contains(&format!("\n  registry {}: trusted\n", trusted.address)), "{said}");
+    assert!(said.contains(&format!("\n  registry {}: untrusted (unknown-authority)\n", untrusted.address)), "{said}");
+    assert!(said.contains("\n  denied: spec.containers[0].image: ") && said.contains("Other CA"), "{said}");
+    assert!(said.contains("1 of 4 objects denied") && !said.contains("asked"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_bundle_that_is_not_among_the_manifests_makes_nobody_untrusted() {
+    let ours = Authority::new("Our CA");
+    let registry = good(&ours.certify(&["127.0.0.1"])).await;
+    let bundle = "  caBundle: {secret: {namespace: a, name: ca, key: ca.crt}}\n";
+    let desk = Desk::new(&[("policy.yaml", &policy(&[&registry], bundle)), ("manifests.yaml", &pods(&["nginx"]))]);
+    let with_probe = [&REVIEW[..], &["--probe"]].concat();
+    let output = desk.run(&with_probe).await;
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let said = String::from_utf8(output.stderr).unwrap();
+    let expected = "warning: the CA bundle secret a/ca, key ca.crt: it is in a cluster, and not among the manifests\n";
+    assert_eq!(said, expected);
+    let verdict = &desk.json(&with_probe, 0).await[0]["verdicts"][0];
+    assert_eq!(verdict["class"], "cannot-judge");
+    assert!(verdict["message"].as_str().unwrap().contains("secret a/ca, key ca.crt"), "{verdict}");
+
+    // In each of the ways that a Secret, a ConfigMap and a file can hold it.
+    let (in_base64, metadata) = (base64(pem(&ours).as_bytes()), json!({"namespace": "a", "name": "ca"}));
+    for (from, object) in [
+        ("secret", json!({"kind": "Secret", "data": {"ca.crt": in_base64}})),
+        ("secret", json!({"kind": "Secret", "stringData": {"ca.crt": pem(&ours)}})),
+        ("configMap", json!({"kind": "ConfigMap", "data": {"ca.crt": pem(&ours)}})),
+        ("configMap", json!({"kind": "ConfigMap", "binaryData": {"ca.crt": in_base64}})),
+    ] {
+        let mut object = object;
+        (object["apiVersion"], object["metadata"]) = (json!("v1"), metadata.clone());
+        let bundle = bundle.replace("secret", from);
+        let manifests = format!("{object}\n{}", pods(&["nginx"]));
+        let desk = Desk::new(&[("policy.yaml", &policy(&[&registry], &bundle)), ("manifests.yaml", &manifests)]);
+        assert_eq!(desk.json(&with_probe, 0).await[0]["verdicts"][0]["verdict"], "trusted", "{object}");
+    }
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), pem(&ours)).unwrap();
+    let bundle = format!("  caBundle: {{file: '{}'}}\n", file.path().display());
+    let desk = Desk::new(&[("policy.yaml", &policy(&[&registry], &bundle)), ("manifests.yaml", &pods(&["nginx"]))]);
+    assert_eq!(desk.json(&with_probe, 0).await[0]["verdicts"][0]["verdict"], "trusted");
+}
+
+fn base64(bytes: &[u8]) -> String {
+    use base64::Engine as _;
+    base64::engine::general_purpose::STANDARD.encode(bytes)
+}
+
+fn pem(authority: &Authority) -> String {
+    let text = base64(&authority.der());
+    let lines: Vec<&str> = text.as_bytes().chunks(64).map(|line| std::str::from_utf8(line).unwrap()).collect();
+    format!("-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n", lines.join("\n"))
+}
+
+/// M11, as the server does it: the alternatives of a mirror that is down are asked too.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn m11_review_with_probe_goes_past_mirrors_that_are_down() {
+    let ours = Authority::new("Our CA");
+    let (up, gone) = (good(&ours.certify(&["127.0.0.1"])).await, good(&ours.certify(&["127.0.0.1"])).await);
+    let down = gone.address;
+    drop(gone);
+    let ca = format!("    inline: |\n{}", pem(&ours)).trim_end().replace("\n", "\n      ");
+    let policy = format!(
+        "apiVersion: mirrorgate.dev/v1alpha1\nkind: Policy\nregistryMirrors:\n\
+         - name: down\n  endpoint: https://{down}\n  hosts: [docker.io, quay.io]\n  mirrorSourcePolicy: AllowContactingSource\n\
+         - name: up\n  endpoint: https://{}\n  hosts: [docker.io]\n  caBundle:\n{ca}\n",
+        up.address
+    );
+    let desk = Desk::new(&[("policy.yaml", &policy), ("manifests.yaml", &pods(&["nginx", "quay.io/a/b"]))]);
+    let entries = desk.json(&[&REVIEW[..], &["--probe"]].concat(), 0).await;
+    assert_eq!(entries[0]["images"][0]["rewritten"], format!("{}/library/nginx", up.address));
+    assert_eq!(entries[0]["verdicts"][0]["registry"], up.address.to_string());
+    assert_eq!(entries[0]["verdicts"][0]["verdict"], "trusted");
+    assert_eq!(entries[1]["images"][0]["rewritten"], "quay.io/a/b");
+    assert!(entries[1]["warnings"][0].as_str().unwrap().contains("down"), "{entries:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn t4_explain_with_probe_says_the_verdict_and_what_mends_it() {
+    let registry = good(&Authority::new("Other CA").certify(&["127.0.0.1"])).await;
+    let desk = Desk::new(&[("policy.yaml", &policy(&[&registry], ""))]);
+    let arguments = ["explain", "--policy", "policy.yaml", "--probe", "nginx", "nginx:2", "gcr.io/x"];
+    let said = desk.text(&arguments, 1).await;
+    assert_eq!(registry.connections(), 1, "asked once");
+    assert!(said.contains("\n  answer     the nodes would refuse 127.0.0.1:"), "{said}");
+    assert!(said.contains("(unknown-authority)\n") && said.contains("caBundle:"), "{said}");
+    let explained = desk.json(&arguments, 1).await;
+    assert_eq!((&explained[0]["verdict"], &explained[0]["class"]), (&json!("untrusted"), &json!("unknown-authority")));
+    assert!(explained[0]["fix"].as_str().unwrap().contains("caBundle:"), "{explained:#?}");
+    assert_eq!(explained[2].get("verdict"), None);
+    let quiet = desk.json(&["explain", "--policy", "policy.yaml", "nginx"], 0).await;
+    assert_eq!(quiet[0].get("verdict"), None);
+    let without_policy = desk.run(&["explain", "--probe", "nginx"]).await;
+    assert_eq!(without_policy.status.code(), Some(2), "{without_policy:?}");
+}
