@@ -20,3 +20,5 @@ mod review_properties;
 mod review_pull_secrets;
 mod server;
 mod trust_chains;
+mod trust_decisions;
+mod trust_words;

@@ -1,12 +1,15 @@
 //! What verdicts on registries do to a pod: rules T1, T5, T6, M9 and M11, from the bytes of a review to its answer.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
+use jiff::Timestamp;
 use mirrorgate::policy::Policy;
 use mirrorgate::review::{
-    Mode, PullSecrets, Unknown, UnknownClass, Unreachable, UnreachableClass, Verdict, Verdicts,
+    Mode, PullSecrets, Unknown, UnknownClass, Unreachable, UnreachableClass, Untrusted, Verdict, Verdicts,
 };
 use mirrorgate::server::wire::{self, Request};
+use mirrorgate::trust::{Outcome, Roots, judge};
 use serde_json::{Value, json};
 
 use super::review::{patched, review};
@@ -48,7 +51,10 @@ fn unknown(class: UnknownClass) -> Verdict {
 }
 
 fn untrusted() -> Verdict {
-    super::untrusted_example(&[])
+    let chain = [rcgen::generate_simple_self_signed(["first.corp".to_owned()]).unwrap().cert.der().to_vec()];
+    let judgement = judge(&chain, &Roots::default(), "first.corp", Timestamp::now());
+    let Outcome::Untrusted(rejection) = &judgement.outcome else { panic!("{judgement:?}") };
+    Verdict::Untrusted(Arc::new(Untrusted::new(&judgement, rejection)))
 }
 
 /// The pod after the answer, the answer, and who was asked, in order. Of whom nothing is given is trusted.
@@ -60,7 +66,13 @@ struct Answered {
 
 impl Answered {
     fn warnings(&self) -> String {
-        self.response["warnings"].as_array().into_iter().flatten().filter_map(Value::as_str).collect::<Vec<_>>().join("\n")
+        self.response["warnings"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_str)
+            .collect::<Vec<_>>()
+            .join("\n")
     }
 
     fn message(&self) -> &str {
@@ -151,7 +163,11 @@ fn t5_an_untrusted_registry_is_denied_or_warned_of() {
     );
     let warned = created(&policy("  onUntrusted: warn\n"), &["nginx:1"], &given);
     assert_eq!((&warned.response["allowed"], &*warned.images), (&json!(true), &[AT_FIRST.to_owned()][..]));
-    assert!(warned.warnings().starts_with("mirrorgate: the nodes would refuse first.corp:5000: "), "{}", warned.warnings());
+    assert!(
+        warned.warnings().starts_with("mirrorgate: the nodes would refuse first.corp:5000: "),
+        "{}",
+        warned.warnings()
+    );
     let annotation = warned.response["auditAnnotations"]["verdicts"].as_str().unwrap();
     let verdicts: Value = serde_json::from_str(annotation).unwrap();
     assert_eq!(verdicts, json!([{"registry": FIRST, "verdict": "untrusted", "class": "unknown-authority"}]));
@@ -208,20 +224,20 @@ fn m11_the_next_mirror_is_taken_where_the_first_is_unreachable() {
 fn m11_when_all_are_the_source_is_kept_where_each_of_them_allows_it_and_must_be_trusted() {
     let down = [(FIRST, unreachable()), ("second.corp", unreachable())];
     let answered = created(&policy(""), &["nginx:1"], &down);
-    assert_eq!((answered.asked, answered.images), (
-        [FIRST, "second.corp", "docker.io"].map(str::to_owned).to_vec(),
-        vec!["nginx:1".to_owned()],
-    ));
+    assert_eq!(
+        (answered.asked, answered.images),
+        ([FIRST, "second.corp", "docker.io"].map(str::to_owned).to_vec(), vec!["nginx:1".to_owned()],)
+    );
     let with_bad_source = [&down[..], &[("docker.io", untrusted())]].concat();
     assert_eq!(created(&policy(""), &["nginx:1"], &with_bad_source).response["allowed"], false);
 
     // One of them forbids it: the first stays, and is warned of.
     let down = [("second.corp", unreachable()), ("third.corp", unreachable())];
     let answered = created(&policy(""), &["ghcr.io/a/b"], &down);
-    assert_eq!((&*answered.asked, &*answered.images), (
-        &["second.corp", "third.corp"].map(str::to_owned)[..],
-        &["second.corp/a/b".to_owned()][..],
-    ));
+    assert_eq!(
+        (&*answered.asked, &*answered.images),
+        (&["second.corp", "third.corp"].map(str::to_owned)[..], &["second.corp/a/b".to_owned()][..],)
+    );
     assert!(answered.warnings().contains("nothing can be pulled from second.corp now"), "{}", answered.warnings());
 }
 
@@ -262,10 +278,17 @@ fn a5_audit_mode_says_the_same_and_denies_nothing() {
     assert_eq!((&answered.response["allowed"], answered.response.get("patch")), (&json!(true), None));
     let warnings = answered.warnings();
     let denied = "mirrorgate audit: spec.containers[0].image would be denied: container c0: the nodes would refuse";
-    assert!(warnings.starts_with(denied) && warnings.contains("nothing can be pulled from app.team.corp now"), "{warnings}");
+    assert!(
+        warnings.starts_with(denied) && warnings.contains("nothing can be pulled from app.team.corp now"),
+        "{warnings}"
+    );
     let annotations = &answered.response["auditAnnotations"];
     let told = annotations["denied"].as_str().unwrap();
-    assert!(told.contains("spec.containers[0].image: ") && told.contains("additionalTrustedCAs") || told.contains("caBundle"), "{told}");
+    assert!(
+        told.contains("spec.containers[0].image: ") && told.contains("additionalTrustedCAs")
+            || told.contains("caBundle"),
+        "{told}"
+    );
     assert_eq!(annotations["decision"], "deny");
     assert!(annotations["verdicts"].as_str().unwrap().contains("timed-out"));
 }
