@@ -8,6 +8,7 @@ mod handshakes;
 mod name_server;
 mod names;
 mod registry;
+mod verdicts;
 
 use std::net::SocketAddr;
 use std::time::Duration;

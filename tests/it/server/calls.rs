@@ -168,7 +168,7 @@ async fn the_plain_port_says_how_we_are() {
     let server = Server::start(&policy("harbor.corp"), &[]).await;
     assert_eq!(get(server.http, "/livez").await, (200, "ok\n".to_owned()));
     let (status, report) = get(server.http, "/readyz").await;
-    assert_eq!((status, report.as_str()), (200, "[+] certificate\n[+] listener\n[+] policy\nready\n"));
+    assert_eq!((status, report.as_str()), (200, "[+] ca-bundles\n[+] certificate\n[+] listener\n[+] policy\nready\n"));
     let mut connection = Connection::open(&server.authority(), server.https).await.unwrap();
     connection.post("/v1/mutate/enforce", &review()).await.unwrap();
     let (status, metrics) = get(server.http, "/metrics").await;

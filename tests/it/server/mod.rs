@@ -4,4 +4,5 @@ mod calls;
 mod connections;
 mod lifecycle;
 mod process;
+mod verdicts;
 mod wire;
