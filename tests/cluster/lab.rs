@@ -1,7 +1,7 @@
 //! The lab that this suite runs in: its API server, kubectl, audit log and processes.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -87,6 +87,16 @@ impl Lab {
         self.pods(namespace).create(&PostParams::default(), &serde_json::from_value(pod).unwrap()).await
     }
 
+    /// What the API server answers to a pod, without making it: the pod, or the denial.
+    pub(crate) async fn dry_run(&self, namespace: &str, pod: Value) -> Result<Pod, String> {
+        let dry_run = PostParams { dry_run: true, ..PostParams::default() };
+        match self.pods(namespace).create(&dry_run, &serde_json::from_value(pod).unwrap()).await {
+            Ok(made) => Ok(made),
+            Err(kube::Error::Api(status)) => Err(status.message.clone()),
+            Err(error) => panic!("{error}"),
+        }
+    }
+
     /// Creates pods until one satisfies `wanted`, deleting the others: for a change of which nothing tells when it is in
     /// force.
     pub(crate) async fn until_a_pod(&self, namespace: &str, pod: &Value, wanted: impl Fn(&Pod) -> bool) -> Pod {
@@ -161,12 +171,15 @@ pub(crate) fn kubectl_with(stdin: &str, arguments: &[&str]) -> Printed {
     command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
     child.stdin.take().unwrap().write_all(stdin.as_bytes()).unwrap();
-    let output = child.wait_with_output().unwrap();
-    let text = |bytes| String::from_utf8(bytes).unwrap();
-    Printed { ok: output.status.success(), out: text(output.stdout), err: text(output.stderr) }
+    Printed::of(child.wait_with_output().unwrap())
 }
 
 impl Printed {
+    pub(crate) fn of(output: Output) -> Self {
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        Self { ok: output.status.success(), out: text(output.stdout), err: text(output.stderr) }
+    }
+
     #[track_caller]
     pub(crate) fn success(self) -> Self {
         assert!(self.ok, "{self:?}");

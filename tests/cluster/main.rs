@@ -19,5 +19,7 @@ mod mirrorgate;
 mod operations;
 mod pods;
 mod pull_secrets;
+#[expect(dead_code, reason = "for the procedures that follow")]
+mod registry;
 mod rewriting;
 mod sidecar_injector;

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::lab::{client, kubectl, kubectl_with, our_address, part, repository, until, work};
+use crate::lab::{Lab, client, kubectl, kubectl_with, our_address, part, repository, until, work};
 
 pub(crate) const NAMESPACE: &str = "mirrorgate-system";
 pub(crate) const POLICY: &str = "mirrorgate-policy";
@@ -180,4 +180,34 @@ pub(crate) async fn edit_policy(config_maps: &Api<ConfigMap>, policy: &str) -> R
     let patch =
         json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": POLICY}, "data": {"policy.yaml": policy}});
     config_maps.patch(POLICY, &PatchParams::apply("tests").force(), &Patch::Apply(&patch)).await
+}
+
+/// The policy is in force, with the access that `mirrorgate rbac` prints for it, and what it names is watched.
+pub(crate) async fn under(lab: &Lab, policy: &str) {
+    allow(policy);
+    edit_policy(&Api::<ConfigMap>::namespaced(lab.client.clone(), NAMESPACE), policy).await.unwrap();
+    in_force(policy).await;
+}
+
+/// Waits until the policy is in force, and what it names is watched.
+pub(crate) async fn in_force(policy: &str) {
+    until("the policy", 5, async || (policy_in_force().await == sha256(policy)).then_some(())).await;
+    for resource in ["secrets", "ca-bundles"] {
+        let up = async || (metric("mirrorgate_watch_up", resource).await == 1.0).then_some(());
+        until("the watches", 10, up).await;
+    }
+}
+
+/// Gives the access that `mirrorgate rbac` prints for a policy.
+pub(crate) fn allow(policy: &str) {
+    let file = work().join("policy.yaml");
+    fs::write(&file, policy).unwrap();
+    let mut rbac = Command::new(env!("CARGO_BIN_EXE_mirrorgate"));
+    let printed = rbac.arg("rbac").arg("--policy").arg(file).output().unwrap();
+    assert!(printed.status.success(), "{printed:?}");
+    let roles = String::from_utf8(printed.stdout).unwrap();
+    kubectl_with(&roles, &["apply", "-f", "-"]).success();
+    if !roles.contains(&format!("name: {ALL_SECRETS}\n")) {
+        take_all_secrets_away();
+    }
 }

@@ -1,5 +1,6 @@
 //! Tests that change what all others share: run one at a time.
 
+mod ca_bundles;
 mod outages;
 mod policy;
 mod pull_secrets;

@@ -1,21 +1,17 @@
 //! The pull secrets of the cluster, as they come and go: what the watches know, and when it is in force (S5, S6).
 
 use std::fs;
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use base64::Engine;
 use futures::{StreamExt, stream};
-use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret, ServiceAccount};
+use k8s_openapi::api::core::v1::{Namespace, Secret, ServiceAccount};
 use kube::Api;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
 
 use crate::lab::{Lab, MODE, kubectl, kubectl_with, part, until, work};
-use crate::mirrorgate::{
-    self, ALL_SECRETS, NAMESPACE, PART, POLICY, edit_policy, metric, policy_in_force, readiness, ready, sha256,
-    take_all_secrets_away,
-};
+use crate::mirrorgate::{self, NAMESPACE, PART, POLICY, allow, metric, readiness, ready, under};
 use crate::pods::pod;
 use crate::pull_secrets::pull_secrets;
 
@@ -29,27 +25,6 @@ fn policy(names: &[&str], more: &str) -> String {
         "apiVersion: mirrorgate.dev/v1alpha1\nkind: Policy\nonMissingPullSecret: deny\nregistryMirrors:\n- name: mirror\n  \
          endpoint: https://{MIRROR}\n  hosts: [docker.io, quay.io]\n{names}{more}"
     )
-}
-
-/// The policy is in force, with the access that `mirrorgate rbac` prints for it, and what it names is watched.
-async fn under(lab: &Lab, policy: &str) {
-    allow(policy);
-    edit_policy(&Api::<ConfigMap>::namespaced(lab.client.clone(), NAMESPACE), policy).await.unwrap();
-    until("the policy", 5, async || (policy_in_force().await == sha256(policy)).then_some(())).await;
-    until("the watches", 10, async || (metric("mirrorgate_watch_up", "secrets").await == 1.0).then_some(())).await;
-}
-
-fn allow(policy: &str) {
-    let file = work().join("pull-secrets-policy.yaml");
-    fs::write(&file, policy).unwrap();
-    let mut rbac = Command::new(env!("CARGO_BIN_EXE_mirrorgate"));
-    let printed = rbac.arg("rbac").arg("--policy").arg(file).output().unwrap();
-    assert!(printed.status.success(), "{printed:?}");
-    let roles = String::from_utf8(printed.stdout).unwrap();
-    kubectl_with(&roles, &["apply", "-f", "-"]).success();
-    if !roles.contains(&format!("name: {ALL_SECRETS}\n")) {
-        take_all_secrets_away();
-    }
 }
 
 /// A pull secret with credentials for these registries.
@@ -76,12 +51,7 @@ async fn change(secrets: &Api<Secret>, name: &str, change: Value) {
 
 /// What the API server answers to a pod, without making it: the names of its pull secrets, or the denial.
 async fn answer(lab: &Lab, namespace: &str, pod: Value) -> Result<Vec<String>, String> {
-    let dry_run = PostParams { dry_run: true, ..PostParams::default() };
-    match lab.pods(namespace).create(&dry_run, &serde_json::from_value(pod).unwrap()).await {
-        Ok(made) => Ok(pull_secrets(&made)),
-        Err(kube::Error::Api(status)) => Err(status.message.clone()),
-        Err(error) => panic!("{error}"),
-    }
+    lab.dry_run(namespace, pod).await.map(|made| pull_secrets(&made))
 }
 
 /// Waits for an answer to pods of a namespace; it must come within a second.
