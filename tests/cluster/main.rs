@@ -12,6 +12,7 @@ mod alone;
 mod answers;
 mod bug;
 mod controllers;
+mod guide;
 mod lab;
 mod load;
 mod manifests;
@@ -19,7 +20,6 @@ mod mirrorgate;
 mod operations;
 mod pods;
 mod pull_secrets;
-#[expect(dead_code, reason = "for the procedures that follow")]
 mod registry;
 mod rewriting;
 mod sidecar_injector;

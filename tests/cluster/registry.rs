@@ -44,6 +44,7 @@ pub(crate) struct Serving {
 impl Authority {
     pub(crate) fn new(common_name: &str) -> Self {
         let mut params = CertificateParams::default();
+        of_these_years(&mut params);
         params.distinguished_name.push(DnType::CommonName, common_name);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
@@ -56,6 +57,7 @@ impl Authority {
     pub(crate) fn serving(&self, names: &[&str]) -> Serving {
         let mut params =
             CertificateParams::new(names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>()).unwrap();
+        of_these_years(&mut params);
         params.distinguished_name.push(DnType::CommonName, names[0]);
         params.use_authority_key_identifier_extension = true;
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
@@ -64,6 +66,11 @@ impl Authority {
         let made = params.signed_by(&key, &self.issuer).unwrap();
         Serving::of(made.pem(), made.der().clone(), &key)
     }
+}
+
+fn of_these_years(params: &mut CertificateParams) {
+    params.not_before = rcgen::date_time_ymd(2025, 1, 1);
+    params.not_after = rcgen::date_time_ymd(2045, 1, 1);
 }
 
 impl Serving {

@@ -3,5 +3,6 @@
 mod ca_bundles;
 mod outages;
 mod policy;
+mod procedures;
 mod pull_secrets;
 mod unsent;
