@@ -92,7 +92,6 @@ impl<'c> Builder<'c> {
                 fault = Some(NoChain::Unfit(candidate, why));
                 continue;
             }
-            fault = None;
             let mut longer = chain.clone();
             longer.push(candidate);
             match place {

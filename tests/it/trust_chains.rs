@@ -225,7 +225,7 @@ fn t3_dates_count_at_every_level() {
         ("2027-01-01T00:00:00Z", "trusted"),
         ("2027-01-01T00:00:00.1Z", "expired"),
     ] {
-        let judgement = judge(&[server.der.clone()], &roots(&[&server]), HOST, at.parse().unwrap());
+        let judgement = judge(std::slice::from_ref(&server.der), &roots(&[&server]), HOST, at.parse().unwrap());
         assert_eq!(said(&judgement).split(' ').next(), Some(expected), "{at}");
         assert_eq!(judgement.at, at.parse::<Timestamp>().unwrap());
     }

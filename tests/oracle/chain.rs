@@ -5,6 +5,9 @@
 //! else is, so that a seed is the same chains again.
 
 mod der;
+mod draft;
+mod made;
+mod names;
 mod world;
 
 use std::collections::BTreeMap;
@@ -18,7 +21,8 @@ use mirrorgate::trust::{Certificate, Outcome, Pool, Roots, judge};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use self::world::{Key, World};
+use self::made::Key;
+use self::world::World;
 use super::random::Random;
 use super::{Comparison, program};
 
@@ -83,6 +87,8 @@ fn sign(program: &Path, worlds: &mut [World]) {
 #[derive(Default)]
 struct Tally {
     classes: BTreeMap<String, usize>,
+    /// In Go's words, without the numbers in them.
+    others: BTreeMap<String, usize>,
     cannot_judge: BTreeMap<String, usize>,
     slowest: Duration,
     slowest_story: String,
@@ -109,6 +115,10 @@ impl Tally {
         };
         let class = theirs["class"].as_str().unwrap();
         *self.classes.entry(class.to_owned()).or_default() += 1;
+        if class == "other" {
+            let says = theirs["says"].as_str().unwrap_or_default().replace(|c: char| c.is_ascii_digit(), "");
+            *self.others.entry(says).or_default() += 1;
+        }
         (ours != class).then(|| {
             let text = |der: &Vec<u8>| format!("\n  {}", base64(der));
             let sent: String = presented.iter().map(text).collect();
@@ -122,6 +132,7 @@ impl Tally {
 
     fn print(&self) {
         println!("chain: {:?}", self.classes);
+        println!("chain: others: {:#?}", self.others);
         println!("chain: not judged: {:?}", self.cannot_judge);
         println!("chain: the slowest judgement took {:?} (unoptimized): {}", self.slowest, self.slowest_story);
     }
@@ -133,6 +144,8 @@ impl Tally {
         assert!(all >= 20_000, "{all} chains");
         assert!(trusted > all / 5 && trusted < all * 4 / 5, "{trusted} of {all} trusted");
         assert!(self.classes.len() == 12 && self.classes.values().all(|&count| count >= 50), "{:?}", self.classes);
+        assert!(self.others.len() >= 5, "{:?}", self.others);
+        assert_eq!(self.cannot_judge, BTreeMap::new());
     }
 }
 
