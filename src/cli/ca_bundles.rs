@@ -34,8 +34,8 @@ pub(super) fn read(policy: &Policy, documents: &[&[Node]]) -> Arc<Bundles> {
 /// The bytes of a bundle, or why there are none.
 fn content<'d>(bundle: &BundleRef, documents: &[&'d [Node]]) -> Result<Cow<'d, [u8]>, String> {
     let object = |kind, key: &KeyRef| {
-        let of_kind = documents.iter().flat_map(|documents| of_core(documents, kind));
-        of_kind.filter(|node| is_named(node, key)).last().ok_or("it is in a cluster, and not among the manifests")
+        let mut of_kind = documents.iter().flat_map(|documents| of_core(documents, kind));
+        of_kind.rfind(|node| is_named(node, key)).ok_or("it is in a cluster, and not among the manifests")
     };
     let (key, value) = match bundle {
         BundleRef::File(path) => {
