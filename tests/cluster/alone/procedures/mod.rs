@@ -3,6 +3,7 @@
 mod additional_trusted_cas;
 mod image_fetcher_ca_bundle;
 mod registry_ca_from_secret;
+mod registry_mirrors;
 
 use std::fs;
 
