@@ -1,10 +1,11 @@
 //! mirrorgate: a Kubernetes admission webhook that points pod images at a mirror.
 //!
-//! One admission request is a straight line; the only state it reads is the policy and the pull secrets that are known, once:
+//! One admission request is a straight line; the state it reads is the policy, the verdicts on registries and the pull
+//! secrets that are known, each once:
 //!
 //! ```text
-//! bytes ─► listener ─► router ─► Request ─► plan ─► decide ─► Reply ─► bytes
-//!           TLS         limits    parse      pure    pure      patch
+//! bytes ─► listener ─► router ─► Request ─► route ─► verdicts ─► plan ─► decide ─► Reply ─► bytes
+//!           TLS         limits    parse      pure     AWAIT       pure    pure      patch
 //! ```
 //!
 //! | module | is for |
