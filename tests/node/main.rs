@@ -18,3 +18,4 @@ mod node;
 #[expect(dead_code, reason = "the cluster suite uses the rest")]
 mod pods;
 mod pulling;
+mod registries;

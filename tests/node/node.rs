@@ -6,7 +6,7 @@ use k8s_openapi::api::core::v1::{ConfigMap, ContainerStatus, Event, Pod};
 use kube::Api;
 use kube::api::ListParams;
 use serde_json::{Value, json};
-use tokio::sync::OnceCell;
+use tokio::sync::Mutex;
 
 use crate::lab::{Lab, kubectl_with, repository, until, work};
 use crate::mirrorgate::{NAMESPACE, edit_policy, policy_in_force, sha256};
@@ -18,20 +18,26 @@ pub(crate) const SECRET: &str = "lab-pull";
 
 /// The lab under `policy.yaml`, which all tests share, with the rights to Secrets that `mirrorgate rbac` prints for it.
 pub(crate) async fn lab() -> Lab {
-    static INSTALLED: OnceCell<()> = OnceCell::const_new();
+    static TURN: Mutex<()> = Mutex::const_new(());
     let lab = Lab::shared().await;
-    INSTALLED
-        .get_or_init(async || {
-            let file = repository().join("tests/node/policy.yaml");
-            let rbac = Command::new(env!("CARGO_BIN_EXE_mirrorgate")).args(["rbac", "--policy"]).arg(&file).output();
-            let roles = String::from_utf8(rbac.unwrap().stdout).unwrap();
-            kubectl_with(&roles, &["apply", "-f", "-"]).success();
-            let policy = std::fs::read_to_string(file).unwrap();
-            edit_policy(&Api::<ConfigMap>::namespaced(lab.client.clone(), NAMESPACE), &policy).await.unwrap();
-            until("the policy", 5, async || (policy_in_force().await == sha256(&policy)).then_some(())).await;
-        })
-        .await;
+    let _turn = TURN.lock().await;
+    let written = repository().join("tests/node/policy.yaml");
+    let policy = std::fs::read_to_string(written).unwrap().replace("LAB_WORK", work().to_str().unwrap());
+    if policy_in_force().await != sha256(&policy) {
+        let file = work().join("node/policy.yaml");
+        std::fs::write(&file, &policy).unwrap();
+        let rbac = Command::new(env!("CARGO_BIN_EXE_mirrorgate")).args(["rbac", "--policy"]).arg(&file).output();
+        let roles = String::from_utf8(rbac.unwrap().stdout).unwrap();
+        kubectl_with(&roles, &["apply", "-f", "-"]).success();
+        put_in_force(&lab, &policy).await;
+    }
     lab
+}
+
+/// Makes it the policy, and waits until it is in force.
+pub(crate) async fn put_in_force(lab: &Lab, policy: &str) {
+    edit_policy(&Api::<ConfigMap>::namespaced(lab.client.clone(), NAMESPACE), policy).await.unwrap();
+    until("the policy", 5, async || (policy_in_force().await == sha256(policy)).then_some(())).await;
 }
 
 /// Creates the pod once a dry run brings the warnings that are wanted: what was made just before is known then. Gives them,
