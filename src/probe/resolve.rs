@@ -10,14 +10,17 @@
 
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use futures::future::{Either, select};
 use hickory_resolver::TokioResolver;
 use hickory_resolver::config::{ConnectionConfig, NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts};
 use hickory_resolver::net::NetError;
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
-use hickory_resolver::proto::rr::Name;
+use hickory_resolver::proto::rr::{Name, RecordType};
+use tokio::time::{Instant, timeout_at};
 
 /// How often a question is repeated when no answer comes, in all the time that a probe has.
 const TRIES: u32 = 4;
@@ -132,14 +135,38 @@ impl Servers {
         Some(Self { resolv_conf, timeout, search: of_the_nodes(search), resolver })
     }
 
+    /// The addresses of both families. A name server that never answers for one of them, as some do for IPv6, costs half of
+    /// the time, and not all of it.
     async fn ask(&self, name: Name) -> Result<Vec<IpAddr>, NoAddress> {
-        let found = self.resolver.lookup_ip(name).await.map_err(|error| match error {
+        let patience = Instant::now() + self.timeout / 2;
+        let ipv6 = pin!(self.of_family(name.clone(), RecordType::AAAA));
+        let ipv4 = pin!(self.of_family(name, RecordType::A));
+        let (first, other) = match select(ipv6, ipv4).await {
+            Either::Left((ipv6, ipv4)) => (ipv6, Either::Left(ipv4)),
+            Either::Right((ipv4, ipv6)) => (ipv4, Either::Right(ipv6)),
+        };
+        let other = match &first {
+            Ok(_) => timeout_at(patience, other).await.unwrap_or(Err(NoAddress::NoAnswer)),
+            Err(_) => other.await,
+        };
+        match (first, other) {
+            (Ok(mut addresses), Ok(more)) => {
+                addresses.extend(more);
+                addresses.sort_by_key(IpAddr::is_ipv4);
+                Ok(addresses)
+            }
+            (Ok(addresses), Err(_)) | (Err(_), Ok(addresses)) => Ok(addresses),
+            (Err(NoAddress::NoSuchName), Err(fault)) | (Err(fault), Err(_)) => Err(fault),
+        }
+    }
+
+    async fn of_family(&self, name: Name, family: RecordType) -> Result<Vec<IpAddr>, NoAddress> {
+        let found = self.resolver.lookup(name, family).await.map_err(|error| match error {
             error if error.is_nx_domain() || error.is_no_records_found() => NoAddress::NoSuchName,
             NetError::Dns(_) => NoAddress::Failed,
             _ => NoAddress::NoAnswer,
         })?;
-        let mut addresses: Vec<IpAddr> = found.iter().collect();
-        addresses.sort_by_key(IpAddr::is_ipv4);
+        let addresses: Vec<IpAddr> = found.answers().iter().filter_map(|record| record.data.ip_addr()).collect();
         if addresses.is_empty() { Err(NoAddress::NoSuchName) } else { Ok(addresses) }
     }
 }

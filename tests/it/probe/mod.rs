@@ -7,6 +7,7 @@ mod commands;
 mod handshakes;
 mod name_server;
 mod names;
+mod probe_command;
 mod registry;
 mod verdicts;
 

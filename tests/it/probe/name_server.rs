@@ -16,6 +16,8 @@ pub(super) enum Says {
     Addresses(&'static [&'static str]),
     /// First this, then that.
     Then(&'static [&'static str], &'static [&'static str]),
+    /// These, and never a word on the others.
+    OnlyOfIpv4(&'static [&'static str]),
     ServerFailure,
     Nothing,
 }
@@ -94,8 +96,9 @@ fn reply(query: &[u8], says: Option<&Says>, kind: u16, before: usize) -> Option<
     let (code, texts): (u8, &[&str]) = match says {
         None => (3, &[]),
         Some(Says::Nothing) => return None,
+        Some(Says::OnlyOfIpv4(_)) if kind != 1 => return None,
         Some(Says::ServerFailure) => (2, &[]),
-        Some(Says::Addresses(addresses)) => (0, addresses),
+        Some(Says::Addresses(addresses) | Says::OnlyOfIpv4(addresses)) => (0, addresses),
         Some(Says::Then(first, then)) => (0, if before == 0 { first } else { then }),
     };
     let addresses: Vec<IpAddr> = texts.iter().map(|text| text.parse().unwrap()).collect();

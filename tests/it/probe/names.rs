@@ -76,6 +76,16 @@ async fn t4_names_without_an_address() {
     }
 }
 
+/// As some name servers in front of Kubernetes do: Go waits for them, too.
+#[tokio::test]
+async fn p2_a_name_server_that_drops_questions_for_ipv6_costs_half_of_the_time() {
+    let names = NameServer::start(&[("harbor.corp", Says::OnlyOfIpv4(&["127.0.0.1"]))]).await;
+    let timeout = Duration::from_secs(2);
+    let report = ask(&names.dialler(), "harbor.corp", &Roots::default(), timeout).await;
+    assert_said(&report, "unreachable", "refused-address", "127.0.0.1");
+    assert!(report.took < timeout * 3 / 4, "{:?}", report.took);
+}
+
 /// A mended name is found by the next probe, whatever the name server said of how long its answers hold.
 #[tokio::test]
 async fn p2_files_and_answers_are_read_anew() {
