@@ -8,8 +8,7 @@ use futures::stream;
 use tokio::runtime::{Builder, Runtime};
 
 use crate::policy::Policy;
-use crate::probe::{Bundles, Dialler, Question};
-use crate::review::{Verdict, Verdicts};
+use crate::probe::{Bundles, Dialler, Question, Report};
 
 /// Whom registries are asked by.
 pub(super) struct Asking<'p> {
@@ -25,20 +24,14 @@ impl<'p> Asking<'p> {
         Ok(Self { policy, bundles, dialler: Dialler::new(), runtime })
     }
 
-    /// Asks these registries, in canonical form, as many at a time as the policy says, and puts a verdict on each to those
-    /// that are known. One that is not checked is not asked.
-    pub(super) fn ask(&self, registries: &BTreeSet<String>, verdicts: &mut Verdicts) {
-        for registry in registries {
-            verdicts.put(registry, Verdict::not_asked());
-        }
+    /// Asks these registries, in canonical form, as many at a time as the policy says. One that is not checked is not
+    /// asked, and not among the reports.
+    pub(super) fn ask(&self, registries: &BTreeSet<String>) -> Vec<Report> {
         let questions = registries.iter().filter_map(|registry| Question::new(self.policy, self.bundles, registry));
         let answers = stream::iter(questions).map(async |question| {
             let report = self.dialler.probe(&question.target(), question.roots()).await;
-            (question.registry().as_str().to_owned(), question.settle(report.verdict))
+            Report { verdict: question.settle(report.verdict), ..report }
         });
-        let answers = answers.buffer_unordered(self.policy.probe().max_concurrent).collect::<Vec<_>>();
-        for (registry, verdict) in self.runtime.block_on(answers) {
-            verdicts.put(&registry, verdict);
-        }
+        self.runtime.block_on(answers.buffer_unordered(self.policy.probe().max_concurrent).collect())
     }
 }

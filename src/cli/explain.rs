@@ -9,9 +9,10 @@ use std::process::ExitCode;
 use anstream::println;
 use serde::Serialize;
 
-use crate::image::{Escaped, ParseError, Reference, Registry};
+use crate::image::{Escaped, ParseError, Reference};
 use crate::policy::{Checked, Mirror, Policy, PullSecretSource, Route};
-use crate::review::{CheckedRegistry, Kept, Outcome, UnknownClass, Verdict, Verdicts, plan_image, pull_secret_names};
+use crate::probe::Report;
+use crate::review::{CheckedRegistry, Kept, Outcome, UnknownClass, Verdict, plan_image, pull_secret_names};
 
 use super::asking::Asking;
 use super::{Output, OutputArgs, ca_bundles, policy_file, print_result};
@@ -81,11 +82,10 @@ impl Args {
 fn ask(policy: &Policy, explained: &mut [Explained<'_>]) -> anyhow::Result<()> {
     let bundles = ca_bundles::read(policy, &[]);
     let registries = explained.iter().filter_map(|explained| explained.pulled_from.clone()).collect();
-    let mut verdicts = Verdicts::default();
-    Asking::new(policy, &bundles)?.ask(&registries, &mut verdicts);
+    let reports = Asking::new(policy, &bundles)?.ask(&registries);
     for explained in explained {
-        let Some(registry) = explained.pulled_from.as_deref() else { continue };
-        explained.answer = verdicts.get(registry).map(|verdict| Answer::new(policy, registry, verdict));
+        let of_it = |report: &&Report| explained.pulled_from.as_deref() == Some(report.registry.as_str());
+        explained.answer = reports.iter().find(of_it).map(|report| Answer::new(policy, report));
     }
     Ok(())
 }
@@ -161,14 +161,17 @@ struct Answer {
 }
 
 impl Answer {
-    fn new(policy: &Policy, registry: &str, verdict: &Verdict) -> Self {
-        let mirror = policy.checked(registry).and_then(|checked| checked.mirror());
-        let fix = match (verdict, Registry::parse(registry)) {
-            (Verdict::Untrusted(untrusted), Ok(registry)) => Some(untrusted.mend(&registry, mirror.map(Mirror::name))),
+    fn new(policy: &Policy, report: &Report) -> Self {
+        let Report { registry, judgement, verdict, .. } = report;
+        let mirror = policy.checked(registry.as_str()).and_then(|checked| checked.mirror());
+        let fix = match (verdict, judgement) {
+            (Verdict::Untrusted(untrusted), Some(judgement)) => {
+                Some(untrusted.whole_mend(registry, mirror.map(Mirror::name), judgement))
+            }
             _ => None,
         };
-        let checked =
-            CheckedRegistry { registry: registry.into(), mirror, verdict: verdict.clone(), images: Vec::new() };
+        let (registry, images) = (registry.as_str().into(), Vec::new());
+        let checked = CheckedRegistry { registry, mirror, verdict: verdict.clone(), images };
         Self { verdict: verdict.as_str(), class: verdict.class(), message: checked.to_string(), fix }
     }
 

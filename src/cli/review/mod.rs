@@ -18,7 +18,7 @@ use std::process::ExitCode;
 use clap::ValueEnum;
 
 use crate::policy::Policy;
-use crate::review::{Mode, Verdicts};
+use crate::review::{self, Mode, Verdicts};
 use crate::yaml::{Limits, Node, parse_documents, position};
 
 use super::asking::Asking;
@@ -203,7 +203,12 @@ fn asked(policy: &Policy, documents: &[&[Node]]) -> anyhow::Result<Verdicts> {
         if unasked.is_empty() {
             return Ok(verdicts);
         }
-        asking.ask(&unasked, &mut verdicts);
+        for registry in &unasked {
+            verdicts.put(registry, review::Verdict::not_asked());
+        }
+        for report in asking.ask(&unasked) {
+            verdicts.put(report.registry.as_str(), report.verdict);
+        }
     }
 }
 

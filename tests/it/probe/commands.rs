@@ -193,7 +193,8 @@ async fn m11_review_with_probe_goes_past_mirrors_that_are_down() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn t4_explain_with_probe_says_the_verdict_and_what_mends_it() {
-    let registry = good(&Authority::new("Other CA").certify(&["127.0.0.1"])).await;
+    let other = Authority::new("Other CA");
+    let registry = good(&other.certify(&["127.0.0.1"]).with([other.der()])).await;
     let desk = Desk::new(&[("policy.yaml", &policy(&[&registry], ""))]);
     let arguments = ["explain", "--policy", "policy.yaml", "--probe", "nginx", "nginx:2", "gcr.io/x"];
     let said = desk.text(&arguments, 1).await;
@@ -202,7 +203,8 @@ async fn t4_explain_with_probe_says_the_verdict_and_what_mends_it() {
     assert!(said.contains("(unknown-authority)\n") && said.contains("caBundle:"), "{said}");
     let explained = desk.json(&arguments, 1).await;
     assert_eq!((&explained[0]["verdict"], &explained[0]["class"]), (&json!("untrusted"), &json!("unknown-authority")));
-    assert!(explained[0]["fix"].as_str().unwrap().contains("caBundle:"), "{explained:#?}");
+    let (fix, pem) = (explained[0]["fix"].as_str().unwrap(), pem(&other));
+    assert!(fix.contains("caBundle:") && pem.lines().all(|line| fix.contains(line)), "{explained:#?}");
     assert_eq!(explained[2].get("verdict"), None);
     let quiet = desk.json(&["explain", "--policy", "policy.yaml", "nginx"], 0).await;
     assert_eq!(quiet[0].get("verdict"), None);
