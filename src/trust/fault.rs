@@ -3,7 +3,7 @@
 /// What the node's runtime has against a chain (T4). The words are an interface: JSON, metrics and messages hold them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Fault {
-    /// No chain leads to a trusted CA.
+    /// No chain leads to a trusted CA; also where one of the right name has another key, as Go says it.
     UnknownAuthority,
     /// A certificate of the chain, or the trusted CA itself, is past its end.
     Expired,
@@ -11,7 +11,8 @@ pub enum Fault {
     NotYetValid,
     /// The certificate is for other names, or for none.
     NameMismatch,
-    /// A signature does not fit, or is made by an algorithm that Go refuses.
+    /// A signature does not fit the very key that the certificate names as its issuer's, or is made by an algorithm or
+    /// key that Go refuses.
     BadSignature,
     /// An issuer that may not sign: basic constraints, key usage, path length.
     NotACa,

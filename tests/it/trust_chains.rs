@@ -430,6 +430,60 @@ fn t3_a_mesh_of_cross_signed_cas_ends_after_100_attempts() {
 }
 
 #[test]
+fn t3_a_hundred_candidates_are_looked_at() {
+    let root = Pair::new(None, ca("root"));
+    let issuing = Pair::new(Some(&root), ca("issuing"));
+    let mut params = server(&[HOST]);
+    // Else the one that is named would be the first.
+    params.use_authority_key_identifier_extension = false;
+    let server = Pair::new(Some(&issuing), params);
+    let strangers: Vec<Pair> = (0..99).map(|_| Pair::new(Some(&root), ca("issuing"))).collect();
+    // With 98 others before it, the issuer is the 99th candidate and the root the 100th.
+    for (count, expected) in [
+        (98, "trusted"),
+        (
+            99,
+            "other 0: the certificates that the server sent can be put together in too many ways: Go stops after 100 attempts",
+        ),
+    ] {
+        let mut presented = vec![&server];
+        presented.extend(&strangers[..count]);
+        presented.push(&issuing);
+        assert_said(&presented, &[&root], HOST, expected);
+    }
+}
+
+#[test]
+fn t3_a_policy_is_shared_where_one_is_required() {
+    let policy = |oid: &[u8]| {
+        let length = u8::try_from(oid.len()).unwrap();
+        let value = [&[0x30, length + 4, 0x30, length + 2, 0x06, length], oid].concat();
+        CustomExtension::from_oid_content(&[2, 5, 29, 32], value)
+    };
+    let required = || CustomExtension::from_oid_content(&[2, 5, 29, 36], vec![0x30, 3, 0x80, 1, 0]);
+    let (one, other, any) = (&[0x2a, 3, 4][..], &[0x2a, 3, 5][..], &[0x55, 0x1d, 0x20, 0][..]);
+    let missing = "other 0: the chain requires a certificate policy that its certificates do not share";
+    for (of_issuing, of_server, expected) in [
+        (vec![policy(one), required()], vec![policy(one)], "trusted"),
+        (vec![policy(any), required()], vec![policy(one)], "trusted"),
+        (vec![policy(one)], vec![policy(other)], "trusted"),
+        (vec![policy(one), required()], vec![policy(other)], missing),
+        (vec![policy(one), required()], vec![], missing),
+        (vec![required()], vec![policy(one)], missing),
+        (vec![policy(one)], vec![required()], missing),
+    ] {
+        let root = Pair::new(None, ca("root"));
+        let mut params = ca("issuing");
+        params.custom_extensions = of_issuing;
+        let issuing = Pair::new(Some(&root), params);
+        let mut params = server(&[HOST]);
+        params.custom_extensions = of_server;
+        let server = Pair::new(Some(&issuing), params);
+        assert_said(&[&server, &issuing], &[&root], HOST, expected);
+    }
+}
+
+#[test]
 fn t3_thousands_of_constraints_and_names_take_no_time() {
     let subtrees = |count: usize| -> Vec<GeneralSubtree> {
         (0..count).map(|number| GeneralSubtree::DnsName(format!("x{number}.corp"))).collect()
