@@ -247,6 +247,7 @@ impl Topic for About {
 #[cfg(test)]
 mod tests {
     use std::sync::Mutex;
+    use std::time::Duration;
 
     use serde_json::json;
 
@@ -336,10 +337,13 @@ trust:
             }
             false => json!([]),
         });
-        while !watched.readiness.is_ready() {
-            let (place, told) = watched.watches.watches.next().await;
-            watched.watches.take(&place, told);
-        }
+        let ready = async {
+            while !watched.readiness.is_ready() {
+                let (place, told) = watched.watches.watches.next().await;
+                watched.watches.take(&place, told);
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(10), ready).await.unwrap();
         assert_eq!(watched.certificates(), Some(1));
         let mut asked = watched.asked.lock().unwrap().clone();
         asked.retain(|uri| !uri.contains("watch=true"));
