@@ -110,10 +110,13 @@ impl Untrusted {
                 "the certificate begins later; if {:.0} is not the time now, set the clock of mirrorgate's node",
                 self.at
             )),
-            Fault::NameMismatch => nothing(&format!(
-                "{owner} needs a certificate that names {}, or the images must name the registry by a name that it has",
-                registry.dialled_host()
-            )),
+            Fault::NameMismatch => {
+                let namer = mirror.map_or("the images".to_owned(), |mirror| format!("the endpoint of mirror {mirror}"));
+                nothing(&format!(
+                    "{owner} needs a certificate that names {}, or {namer} must name the registry by a name that it has",
+                    registry.dialled_host()
+                ))
+            }
             Fault::BadSignature
             | Fault::NotACa
             | Fault::WrongUsage
