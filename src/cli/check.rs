@@ -161,12 +161,47 @@ struct Finding<'c> {
 /// Each fault with its source line underlined, and an empty line behind it.
 pub(crate) fn render(file: &str, source: &str, faults: &[Fault], color: bool) -> String {
     let renderer = if color { Renderer::styled() } else { Renderer::plain() };
+    let source = without_keys(source);
     let mut text = String::new();
     for fault in faults {
-        text.push_str(&renderer.render(&[report(file, source, fault)]));
+        text.push_str(&renderer.render(&[report(file, &source, fault)]));
         text.push_str("\n\n");
     }
     text
+}
+
+/// A line with more base64 than this in a row holds a certificate, or what was taken for one: perhaps a private key.
+const MOST_BASE64: usize = 40;
+
+/// The source with stars from where certificates begin to the ends of their lines, byte for byte as long as it is. Nobody
+/// reads them there, and a private key that was put in their place must not get into a log.
+fn without_keys(source: &str) -> String {
+    let mut shown = String::with_capacity(source.len());
+    for line in source.split_inclusive('\n') {
+        let (text, end) = match line.strip_suffix('\n') {
+            Some(text) => (text, "\n"),
+            None => (line, ""),
+        };
+        let armour = text.find("-----BEGIN ");
+        let hidden = [armour, long_base64(text)].into_iter().flatten().min().unwrap_or(text.len());
+        shown.push_str(&text[..hidden]);
+        shown.extend(std::iter::repeat_n('*', text.len() - hidden));
+        shown.push_str(end);
+    }
+    shown
+}
+
+/// Where the first long run of base64 begins.
+fn long_base64(text: &str) -> Option<usize> {
+    let mut start = 0;
+    for (at, byte) in text.bytes().enumerate() {
+        if !(byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'=')) {
+            start = at + 1;
+        } else if at - start >= MOST_BASE64 {
+            return Some(start);
+        }
+    }
+    None
 }
 
 fn report<'f>(file: &'f str, source: &'f str, fault: &'f Fault) -> Group<'f> {
@@ -258,6 +293,27 @@ error: registryMirors: unknown key `registryMirors`
         assert!(drawn.contains(" --> p.yaml:1:248\n"), "{drawn}");
         assert!(drawn.contains("a.example, Bad.example, a.example"), "{drawn}");
         assert!(drawn.lines().all(|line| line.len() < 260), "{drawn}");
+    }
+
+    /// A key is what is pasted in place of a certificate most often.
+    #[test]
+    fn t2_a_private_key_in_a_policy_is_never_drawn() {
+        let key = format!("{}\\n{}\\nTail==", "MIGHAgEAMBMG".repeat(5), "ByqGSM49AgEG".repeat(5));
+        let pem = format!("-----BEGIN PRIVATE KEY-----\\n{key}\\n-----END PRIVATE KEY-----\\n");
+        let data = "LS0tLS1CRUdJTiBQUklWQVRFIEtFWS0tLS0tCk1JR0hBZ0VBTUJNRw".repeat(3);
+        for trust in [
+            format!("caBundles: [{{inline: \"{pem}\"}}]"),
+            format!("additionalTrustedCAs: [{{name: a, data: {data}}}]"),
+            format!("additionalTrustedCAs: [{{name: a, data: \"{data}\", registries: [Bad.corp]}}]"),
+        ] {
+            let source = format!("apiVersion: mirrorgate.dev/v1alpha1\nkind: Policy\ntrust: {{{trust}}}\n");
+            let faults = Policy::read(&source).unwrap_err();
+            let drawn = render("p.yaml", &source, &faults.0, false);
+            assert!(drawn.contains(" --> p.yaml:3:") && drawn.contains("***"), "{drawn}");
+            for secret in ["MIGHAgEA", "ByqGSM49", "Tail", "LS0tLS1C", "QUlWQVRF"] {
+                assert!(!drawn.contains(secret) && !faults.to_string().contains(secret), "{secret}: {drawn}");
+            }
+        }
     }
 
     #[test]
