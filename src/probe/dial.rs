@@ -209,8 +209,11 @@ impl Probe<'_> {
         seen.http_status = answer.ok();
         match answer {
             Ok(status) if is_of_a_registry(status) => Ok(Verdict::Trusted),
-            // Over TLS 1.3 the refusal comes only now; some say it by a status.
-            _ if witness.asked_for_client_certificate() => Err(say::wants_client_certificate()),
+            // Over TLS 1.3 the refusal comes only now; some say it by a status. Who asks for one and can do without it
+            // has other reasons for other statuses.
+            Ok(400 | 495 | 496) | Err(NoStatus::Ended) if witness.asked_for_client_certificate() => {
+                Err(say::wants_client_certificate())
+            }
             Ok(status) => Err(say::bad_status(status)),
             Err(NoStatus::NotHttp) => Err(say::not_http()),
             Err(NoStatus::Ended) => Err(say::ended_before_an_answer()),
@@ -269,10 +272,14 @@ impl Probe<'_> {
         // A hostile chain costs milliseconds: none of the threads that answer the API server is held up by it.
         let judged = spawn_blocking(move || trust::judge(&chain, &roots, &host, now)).await;
         let mut judgement = judged.map_err(|_| say::not_judged())?;
+        let mut depends_on_roots = true;
         if let Outcome::Trusted(_) = judgement.outcome {
             match witness.signature_fault() {
                 None => {}
-                Some(HandshakeFault::Bad) => judgement.outcome = Outcome::Untrusted(holds_no_key(&judgement)),
+                Some(HandshakeFault::Bad) => {
+                    depends_on_roots = false;
+                    judgement.outcome = Outcome::Untrusted(holds_no_key(&judgement));
+                }
                 Some(HandshakeFault::Unsupported) => {
                     judgement.outcome = Outcome::CannotJudge(say::UNSUPPORTED_SIGNATURE.to_owned());
                 }
@@ -280,7 +287,11 @@ impl Probe<'_> {
         }
         let verdict = match &judgement.outcome {
             Outcome::Trusted(_) => None,
-            Outcome::Untrusted(rejection) => Some(Verdict::Untrusted(Arc::new(Untrusted::new(&judgement, rejection)))),
+            Outcome::Untrusted(rejection) => {
+                let mut untrusted = Untrusted::new(&judgement, rejection);
+                untrusted.depends_on_roots &= depends_on_roots;
+                Some(Verdict::Untrusted(Arc::new(untrusted)))
+            }
             Outcome::CannotJudge(why) => Some(say::cannot_judge(why)),
         };
         seen.judgement = Some(judgement);

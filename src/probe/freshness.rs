@@ -26,8 +26,8 @@ pub(super) struct Freshness {
 }
 
 impl Freshness {
-    /// The verdict with its times. What is trusted is so for as long as its certificates are good, at most. It is renewed at 70 to 80 % of them, or sooner where a probe could take longer than the
-    /// rest.
+    /// The verdict with its times. What is trusted is so for as long as its certificates are good, at most. It is renewed
+    /// at 70 to 80 % of them, or sooner where a probe could take longer than the rest.
     pub(super) fn of(&mut self, question: &Question, report: &Report, now: Instant) -> Kept {
         let ttl = question.ttl(&report.verdict).min(ends_in(report).unwrap_or(Duration::MAX));
         self.count += 1;
@@ -54,8 +54,8 @@ fn ends_in(report: &Report) -> Option<Duration> {
     let certificates = judgement.presented.iter().flatten().chain([&by.root]);
     // One that is past its end already is not part of what is trusted.
     let end = certificates.map(|certificate| certificate.not_after()).filter(|&end| judgement.at <= end).min()?;
-    // It is good to the end of that second.
-    Some(Duration::try_from(end.duration_since(judgement.at)).ok()? + Duration::from_secs(1))
+    // The rest of the probe came after the judgement, and took no longer than all of it.
+    Some(Duration::try_from(end.duration_since(judgement.at)).ok()?.saturating_sub(report.took))
 }
 
 /// Whether a registry is as it should be; one of plain HTTP cannot be better than that.

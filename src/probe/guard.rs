@@ -93,18 +93,23 @@ fn embedded(address: Ipv6Addr) -> impl Iterator<Item = Ipv4Addr> {
     let pair = |high: u16, low: u16| Ipv4Addr::from(u32::from(high) << 16 | u32::from(low));
     let (last, second) = (pair(g, h), pair(b, c));
     let found = match (a, b, c, d, e, f) {
-        (0, 0, 0, 0, 0, 0 | 0xffff) | (0, 0, 0, 0, 0xffff, 0) => [Some(last), None],
-        (0x64, 0xff9b, 0, 0, 0, 0) => [Some(last), None],
-        // NAT64 within one site: where the address stands depends on the length of the site's prefix (RFC 6052), and the
-        // rest is zeros.
+        (0, 0, 0, 0, 0, 0 | 0xffff) | (0, 0, 0, 0, 0xffff, 0) => [Some(last), None, None, None],
+        (0x64, 0xff9b, 0, 0, 0, 0) => [Some(last), None, None, None],
+        // NAT64 within one site: where the address stands depends on the length of the site's prefix, which is 48, 56, 64
+        // or 96 bits (RFC 6052), and the rest is zeros.
         (0x64, 0xff9b, 1, ..) => {
-            let [_, _, _, _, _, _, x0, x1, _, x2, x3, ..] = address.octets();
+            let [_, _, _, _, _, _, x6, x7, _, x9, x10, x11, x12, ..] = address.octets();
             let stands = |found: &Ipv4Addr| found.octets()[0] != 0;
-            [Some(last).filter(stands), Some(Ipv4Addr::new(x0, x1, x2, x3)).filter(stands)]
+            [
+                Some(last).filter(stands),
+                Some(Ipv4Addr::new(x6, x7, x9, x10)).filter(stands),
+                Some(Ipv4Addr::new(x7, x9, x10, x11)).filter(stands),
+                Some(Ipv4Addr::new(x9, x10, x11, x12)).filter(stands),
+            ]
         }
-        (0x2002, ..) => [Some(second), None],
-        (0x2001, 0, ..) => [Some(pair(c, d)), Some(pair(!g, !h))],
-        _ => [None, None],
+        (0x2002, ..) => [Some(second), None, None, None],
+        (0x2001, 0, ..) => [Some(pair(c, d)), Some(pair(!g, !h)), None, None],
+        _ => [None; 4],
     };
     found.into_iter().flatten()
 }
@@ -129,6 +134,8 @@ mod tests {
             ("64:ff9b::127.0.0.1", Refusal::Loopback),
             ("64:ff9b:1::127.0.0.1", Refusal::Loopback),
             ("64:ff9b:1:7f00:0:100::", Refusal::Loopback),
+            ("64:ff9b:1:7f:0:1::", Refusal::Loopback),
+            ("64:ff9b:1:0:a9:fea9:fe00:0", Refusal::LinkLocal),
             ("2002:7f00:1::1", Refusal::Loopback),
             ("2001:0:a9fe:a9fe::1", Refusal::LinkLocal),
             ("2001:0:c000:201:0:0:80ff:fffe", Refusal::Loopback),

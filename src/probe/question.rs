@@ -11,7 +11,7 @@ use super::{Bundles, Kind, Target};
 use crate::image::{Escaped, Registry};
 use crate::policy::{BundleRef, CaSource, Checked, Policy, ProbeSettings};
 use crate::review::{Unknown, UnknownClass, Verdict};
-use crate::trust::{Fault, Pool, Roots, public_roots};
+use crate::trust::{Pool, Roots, public_roots};
 
 /// The most characters of a bundle's name in a message.
 const MOST_NAME_CHARS: usize = 200;
@@ -73,8 +73,9 @@ impl Question {
             }
         }
         let host = registry.host().trim_start_matches('[').trim_end_matches(']');
-        let literal_allowed =
-            host.parse::<IpAddr>().is_ok_and(|address| policy.is_literal_endpoint(address.to_canonical()));
+        // Of the mirror itself only: under `"*"` a pod's author could name every port of that address.
+        let literal_allowed = mirror.is_some()
+            && host.parse::<IpAddr>().is_ok_and(|address| policy.is_literal_endpoint(address.to_canonical()));
         Some(Self {
             mirror,
             lane,
@@ -119,20 +120,17 @@ impl Question {
         &self.roots
     }
 
-    /// The verdict that an answer comes to. A chain that leads to no CA, or to one of another key, may lead to one of a
-    /// bundle that was never read: then nobody knows. One that is trusted without it is trusted.
+    /// The verdict that an answer comes to. A chain that leads to no CA that may vouch for it may lead to one
+    /// of a bundle that was never read: then nobody knows. One that is trusted without it is trusted.
     #[must_use]
     pub fn settle(&self, verdict: Verdict) -> Verdict {
         match &verdict {
-            Verdict::Untrusted(untrusted)
-                if matches!(untrusted.fault, Fault::UnknownAuthority | Fault::BadSignature)
-                    && !self.absent.is_empty() =>
-            {
+            Verdict::Untrusted(untrusted) if untrusted.depends_on_roots && !self.absent.is_empty() => {
                 let names: Vec<String> = self.absent.iter().map(ToString::to_string).collect();
                 let names = Escaped::cut(&names.join("; "), MOST_NAME_CHARS).to_string();
                 let why = format!(
-                    "its certificate is signed by none of the CAs that are known here, and this CA bundle was never \
-                     readable: {names}"
+                    "its certificate leads to none of the CAs that are known here and may vouch for it, and this CA \
+                     bundle was never readable: {names}"
                 );
                 Verdict::Unknown(Unknown { class: UnknownClass::CannotJudge, why: why.into() })
             }

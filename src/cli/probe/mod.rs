@@ -115,12 +115,13 @@ impl Asking<'_> {
         };
         let host = registry.host().trim_start_matches('[').trim_end_matches(']');
         let is_literal_endpoint = |policy: &Policy| host.parse().is_ok_and(|host| policy.is_literal_endpoint(host));
+        let is_mirror = matches!(checked, Some(Checked::Mirror(_)));
         let policy_timeout = || self.policy.map(|policy| policy.probe().timeout);
         let target = Target {
             registry,
             checked: kind,
             denied: self.policy.map(Policy::denied_networks).unwrap_or_default(),
-            literal_allowed: self.policy.is_some_and(is_literal_endpoint),
+            literal_allowed: is_mirror && self.policy.is_some_and(is_literal_endpoint),
             timeout: self.timeout.or_else(policy_timeout).unwrap_or(TIMEOUT),
             resolve: self.resolve.iter().find(|resolution| resolution.is_for(registry)).map(Resolution::address),
         };

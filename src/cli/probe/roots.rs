@@ -10,7 +10,7 @@ use anyhow::{Context, bail};
 use crate::image::Registry;
 use crate::policy::{BundleRef, CaSource, Policy};
 use crate::review::{Unknown, UnknownClass, Verdict};
-use crate::trust::{Bundle, Fault, Pool, Roots, public_roots};
+use crate::trust::{Bundle, Pool, Roots, public_roots};
 
 /// What was read for all registries of one command.
 pub(super) struct RootSources {
@@ -66,13 +66,11 @@ impl RootSources {
 /// trusted.
 pub(super) fn settle(verdict: Verdict, absent: &[BundleRef]) -> Verdict {
     match &verdict {
-        Verdict::Untrusted(untrusted)
-            if matches!(untrusted.fault, Fault::UnknownAuthority | Fault::BadSignature) && !absent.is_empty() =>
-        {
+        Verdict::Untrusted(untrusted) if untrusted.depends_on_roots && !absent.is_empty() => {
             let names: Vec<String> = absent.iter().map(ToString::to_string).collect();
             let why = format!(
-                "it is signed by none of the CAs that are known here, and this bundle of the policy is not: {}; give its \
-                 certificates by --ca FILE",
+                "its certificate leads to none of the CAs that are known here and may vouch for it, and this bundle of \
+                 the policy is not: {}; give its certificates by --ca FILE",
                 names.join("; ")
             );
             Verdict::Unknown(Unknown { class: UnknownClass::CannotJudge, why: why.into() })

@@ -35,6 +35,8 @@ pub struct Untrusted {
     pub certificate: Box<str>,
     /// Whether the certificate at fault is a CA of the policy.
     is_of_policy: bool,
+    /// Whether further CAs could make it trusted: not where the server's own certificate is at fault.
+    pub depends_on_roots: bool,
     authority: Authority,
 }
 
@@ -67,6 +69,7 @@ impl Untrusted {
             why: Escaped::cut(&rejection.why, MOST_WHY_CHARS).to_string().into(),
             certificate: certificate(judgement, rejection).into(),
             is_of_policy: rejection.presented_index.is_none() && rejection.at_fault.is_some(),
+            depends_on_roots: depends_on_roots(rejection),
             authority,
         }
     }
@@ -167,6 +170,17 @@ impl Untrusted {
             "If that CA is to be trusted, add it to the policy:\n{lines}\n{check} The nodes need it, too: with containerd, in \
              /etc/containerd/certs.d/{registry}/ca.crt."
         )
+    }
+}
+
+/// Go looks at the server's certificate itself, and whether it can read what was sent, before it looks for a CA.
+fn depends_on_roots(rejection: &Rejection) -> bool {
+    match rejection.fault {
+        Fault::NameMismatch | Fault::InvalidCertificate => false,
+        Fault::Expired | Fault::NotYetValid | Fault::UnhandledExtension | Fault::WrongUsage => {
+            rejection.presented_index != Some(0)
+        }
+        Fault::UnknownAuthority | Fault::BadSignature | Fault::NotACa | Fault::NameConstraint | Fault::Other => true,
     }
 }
 
