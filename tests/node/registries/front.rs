@@ -9,22 +9,10 @@ use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::task::AbortHandle;
+use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
 use super::certificates::Kind;
-
-/// Ends with this.
-pub(crate) struct Front {
-    pub(crate) address: SocketAddr,
-    task: AbortHandle,
-}
-
-impl Drop for Front {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
-}
 
 /// The same for everyone: rustls itself would look at the certificate, and refuse some.
 #[derive(Debug)]
@@ -36,27 +24,28 @@ impl ResolvesServerCert for Always {
     }
 }
 
-impl Front {
-    /// Listens on the address, at a free port.
-    pub(crate) async fn start(address: &str, kind: &Kind, registry: SocketAddr) -> Self {
-        let key = any_supported_type(&kind.key).unwrap();
-        let certified = Arc::new(CertifiedKey::new(kind.chain.clone(), key));
-        let config = ServerConfig::builder().with_no_client_auth().with_cert_resolver(Arc::new(Always(certified)));
-        let acceptor = TlsAcceptor::from(Arc::new(config));
-        let listener = TcpListener::bind((address, 0)).await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let task = tokio::spawn(async move {
-            loop {
-                let (stream, _) = listener.accept().await.unwrap();
-                let acceptor = acceptor.clone();
-                tokio::spawn(async move {
-                    // A client that does not trust us hangs up.
-                    let Ok(mut outside) = acceptor.accept(stream).await else { return };
-                    let mut inside = TcpStream::connect(registry).await.unwrap();
-                    let _ = copy_bidirectional(&mut outside, &mut inside).await;
-                });
-            }
-        });
-        Self { address, task: task.abort_handle() }
-    }
+/// Listens on the address, at a free port, for as long as the set of tasks is there. Gives where.
+pub(crate) async fn start(tasks: &mut JoinSet<()>, address: &str, kind: &Kind, registry: SocketAddr) -> SocketAddr {
+    let key = any_supported_type(&kind.key).unwrap();
+    let certified = Arc::new(CertifiedKey::new(kind.chain.clone(), key));
+    let config = ServerConfig::builder().with_no_client_auth().with_cert_resolver(Arc::new(Always(certified)));
+    let acceptor = TlsAcceptor::from(Arc::new(config));
+    let listener = TcpListener::bind((address, 0)).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tasks.spawn(async move {
+        let mut connections = JoinSet::new();
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            connections.spawn(forward(acceptor.clone(), stream, registry));
+            while connections.try_join_next().is_some() {}
+        }
+    });
+    address
+}
+
+async fn forward(acceptor: TlsAcceptor, stream: TcpStream, registry: SocketAddr) {
+    // A client that does not trust us hangs up.
+    let Ok(mut outside) = acceptor.accept(stream).await else { return };
+    let mut inside = TcpStream::connect(registry).await.unwrap();
+    let _ = copy_bidirectional(&mut outside, &mut inside).await;
 }

@@ -11,14 +11,13 @@ use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::time::Instant;
 
 use base64::Engine as _;
 use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
 
 use self::certificates::{Kind, NAME, kinds};
-use self::front::Front;
 use crate::lab::{Lab, kubectl, kubectl_with, our_address, until, work};
 use crate::node::{push, put_in_force, refused, running, said};
 use crate::pods::named_pod;
@@ -26,7 +25,6 @@ use crate::pods::named_pod;
 #[tokio::test(flavor = "multi_thread")]
 async fn t3_what_is_said_of_a_registry_is_what_containerd_does() {
     let lab = Lab::alone().await;
-    let start = Instant::now();
     let registries = Registries::start().await;
     assert!(registries.all.len() >= 25, "{}", registries.all.len());
     let policy = registries.policy().to_string();
@@ -75,7 +73,6 @@ async fn t3_what_is_said_of_a_registry_is_what_containerd_does() {
         kubectl(&["-n", namespace, "delete", "pods", "--all", "--grace-period=1", "--wait=false"]).success();
     }
     assert!(different.is_empty(), "{}", different.join("\n"));
-    eprintln!("{} registries in {:?}", registries.all.len(), start.elapsed());
 }
 
 /// The fronts and what is behind them; all end with this.
@@ -84,7 +81,7 @@ struct Registries {
     all: Vec<(Kind, String)>,
     /// What each of them has.
     image: &'static str,
-    _fronts: Vec<Front>,
+    _fronts: JoinSet<()>,
     _processes: Vec<Process>,
 }
 
@@ -96,16 +93,14 @@ impl Registries {
         push(image);
         let behind = free_port("127.0.0.1").await;
         let mut processes = vec![Process::start("behind", behind, None).await];
-        let (mut all, mut fronts) = (Vec::new(), Vec::new());
+        let (mut all, mut fronts) = (Vec::new(), JoinSet::new());
         for kind in kinds(&work().join("node/registries"), &address) {
             let listens = if kind.by_itself {
                 let listens = free_port(&address).await;
                 processes.push(Process::start("by-itself", listens, Some(kind.name)).await);
                 listens
             } else {
-                let front = Front::start(&address, &kind, behind).await;
-                fronts.push(front);
-                fronts[fronts.len() - 1].address
+                front::start(&mut fronts, &address, &kind, behind).await
             };
             let host = format!("{}:{}", if kind.by_address { &address } else { NAME }, listens.port());
             let certs = work().join("node/certs.d").join(&host);
