@@ -3,7 +3,6 @@
 
 use std::fs;
 use std::io::{self, Write};
-use std::net::{Ipv4Addr, Ipv6Addr};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -19,11 +18,10 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use tokio::sync::watch;
-use x509_parser::certificate::X509Certificate;
-use x509_parser::extensions::GeneralName;
 
 use crate::files::{FileError, FollowedFiles, News};
 use crate::telemetry::{Metrics, Readiness};
+use crate::trust;
 
 /// The part of [`Readiness`] that this module sets.
 pub const READINESS: &str = "certificate";
@@ -219,31 +217,18 @@ fn parse([certificate, key]: &[PathBuf; 2], content: &[Vec<u8>; 2]) -> Result<Pa
         .collect::<Result<Vec<_>, _>>()
         .map_err(|error| bad(certificate, format!("not PEM: {error}")))?;
     let first = chain.first().ok_or_else(|| bad(certificate, "no CERTIFICATE block in it".to_owned()))?;
-    let (_, parsed) = x509_parser::parse_x509_certificate(first)
-        .map_err(|error| bad(certificate, format!("its first block is no X.509 certificate: {error}")))?;
-    let not_after = parsed.validity().not_after.timestamp();
-    let names = names(&parsed);
+    // The API server, which is to trust it, is Go as the nodes are.
+    let facts = trust::Certificate::parse(first)
+        .map_err(|error| {
+            bad(certificate, format!("its first block is no certificate to the API server: {}", error.what()))
+        })?
+        .facts();
     let private = PrivateKeyDer::from_pem_slice(&content[1])
         .map_err(|error| bad(key, format!("no private key in PEM that we can read: {error}")))?;
     let key = CertifiedKey::from_der(chain, private, &aws_lc_rs::default_provider()).map_err(|source| {
         CertificateError::Pair { certificate: certificate.to_owned(), key: key.to_owned(), source }
     })?;
-    Ok(Pair { key, not_after, names })
-}
-
-fn names(certificate: &X509Certificate<'_>) -> Vec<String> {
-    let Ok(Some(names)) = certificate.subject_alternative_name() else {
-        return Vec::new();
-    };
-    let name = |name: &GeneralName<'_>| match name {
-        GeneralName::DNSName(name) => Some((*name).to_owned()),
-        GeneralName::IPAddress(octets) => match **octets {
-            [a, b, c, d] => Some(Ipv4Addr::new(a, b, c, d).to_string()),
-            _ => <[u8; 16]>::try_from(*octets).ok().map(|octets| Ipv6Addr::from(octets).to_string()),
-        },
-        _ => None,
-    };
-    names.value.general_names.iter().filter_map(name).collect()
+    Ok(Pair { key, not_after: facts.not_after.as_second(), names: facts.names })
 }
 
 fn report(path: &Path, pair: &Pair, metrics: &Metrics) {
@@ -364,10 +349,10 @@ mod tests {
         Certificate::load(&own(&directory, &["mirrorgate.example"]), &metrics).unwrap();
         let first = fs::read(directory.join("tls.crt")).unwrap();
         assert_eq!(fs::metadata(directory.join("tls.key")).unwrap().permissions().mode() & 0o777, 0o600);
-        let (_, leaf) = x509_parser::pem::parse_x509_pem(&first).unwrap();
-        let leaf = leaf.parse_x509().unwrap();
-        assert_eq!(names(&leaf), ["localhost", "127.0.0.1", "::1", "mirrorgate.example"]);
-        assert!(leaf.validity().is_valid());
+        let leaf = trust::Bundle::read(&first).certificates[0].facts();
+        assert_eq!(leaf.names, ["localhost", "mirrorgate.example", "127.0.0.1", "::1"]);
+        let now = jiff::Timestamp::now();
+        assert!(leaf.not_before < now && now < leaf.not_after);
         Certificate::load(&own(&directory, &[]), &metrics).unwrap();
         assert_eq!(first, fs::read(directory.join("tls.crt")).unwrap());
         assert_eq!(fs::read_dir(&directory).unwrap().count(), 3, "something was left behind");
