@@ -21,7 +21,9 @@ pub(super) fn read(policy: &Policy, documents: &[&[Node]]) -> Arc<Bundles> {
             certificates => Ok(certificates),
         });
         match certificates {
-            Ok(certificates) => store.put(bundle, Arc::new(Pool::new(&bundle.to_string(), certificates))),
+            Ok(certificates) => {
+                store.put(bundle, Arc::new(Pool::new(&bundle.to_string(), certificates)));
+            }
             Err(why) => {
                 anstream::eprintln!("warning: the CA bundle {bundle}: {why}");
                 store.fault(bundle, why);

@@ -318,6 +318,12 @@ impl Policy {
         self.trust.bundles()
     }
 
+    /// Those of them that hold CAs for a registry, in canonical form: all that its verdict depends on besides the policy.
+    /// One may come more than once. Allocates nothing.
+    pub fn bundles_of(&self, registry: &str) -> impl Iterator<Item = &BundleRef> {
+        self.trust.bundles_of(registry)
+    }
+
     /// The registries that are known before any pod names them: the mirrors' endpoints, and those that
     /// `trust.registries` lists by name. Each once.
     pub fn probed_ahead(&self) -> impl Iterator<Item = &Registry> {

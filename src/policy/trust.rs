@@ -62,6 +62,8 @@ pub(super) struct TrustRules {
     /// From each pattern to the places in `cas`, ascending.
     by_registry: HostIndex<Vec<usize>>,
     bundles: BTreeSet<BundleRef>,
+    /// From each pattern to the bundles that it names: looked up for every review, and mostly there are none.
+    bundles_by_registry: HostIndex<Vec<BundleRef>>,
     pub(super) system_roots: bool,
     pub(super) on_untrusted: OnUntrusted,
     pub(super) on_unreachable: OnUnreachable,
@@ -80,6 +82,7 @@ impl TrustRules {
             cas: Vec::new(),
             by_registry: HostIndex::default(),
             bundles: BTreeSet::new(),
+            bundles_by_registry: HostIndex::default(),
             system_roots,
             on_untrusted,
             on_unreachable,
@@ -92,13 +95,16 @@ impl TrustRules {
     /// Takes in CAs that vouch for the registries of these patterns, behind those that are there.
     pub(super) fn add(&mut self, ca: Ca, registries: impl IntoIterator<Item = HostPattern>) {
         let place = self.cas.len();
+        for pattern in registries {
+            if let Ca::Bundle(bundle) = &ca {
+                self.bundles_by_registry.entry(pattern.clone()).push(bundle.clone());
+            }
+            self.by_registry.entry(pattern).push(place);
+        }
         if let Ca::Bundle(bundle) = &ca {
             self.bundles.insert(bundle.clone());
         }
         self.cas.push(ca);
-        for pattern in registries {
-            self.by_registry.entry(pattern).push(place);
-        }
     }
 
     /// The pattern of `trust.registries` that brings a registry in.
@@ -125,5 +131,12 @@ impl TrustRules {
 
     pub(super) fn bundles(&self) -> impl Iterator<Item = &BundleRef> {
         self.bundles.iter()
+    }
+
+    /// Those of [`TrustRules::ca_sources`] that are kept elsewhere; one that several patterns name as often. Allocates
+    /// nothing.
+    pub(super) fn bundles_of(&self, registry: &str) -> impl Iterator<Item = &BundleRef> {
+        let index = (!self.bundles.is_empty()).then_some(&self.bundles_by_registry);
+        index.into_iter().flat_map(|index| index.matching(registry)).flatten()
     }
 }

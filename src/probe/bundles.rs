@@ -21,8 +21,8 @@ pub struct BundleStore {
 /// What is known of all bundles at one moment.
 #[derive(Clone, Debug, Default)]
 pub struct Bundles {
-    /// Counts the changes of certificates: where it is the same, so are they. No verdict outlives it (P3).
-    pub revision: u64,
+    /// Counts the changes of certificates in all of them.
+    changes: u64,
     known: BTreeMap<BundleRef, Known>,
 }
 
@@ -31,6 +31,8 @@ pub struct Bundles {
 struct Known {
     /// As it was last good.
     pool: Option<Arc<Pool>>,
+    /// The number of the change that brought its certificates.
+    changed: u64,
     /// What is wrong with it now.
     fault: Option<Arc<str>>,
 }
@@ -40,6 +42,14 @@ impl Bundles {
     #[must_use]
     pub fn get(&self, bundle: &BundleRef) -> Option<&Arc<Pool>> {
         self.known.get(bundle)?.pool.as_ref()
+    }
+
+    /// A number that grows with every change of certificates in one of these bundles, and in no other. No verdict that
+    /// depends on them outlives it (P3).
+    #[must_use]
+    pub fn revision_of<'a>(&self, bundles: impl IntoIterator<Item = &'a BundleRef>) -> u64 {
+        let changes = bundles.into_iter().filter_map(|bundle| self.known.get(bundle)).map(|known| known.changed);
+        changes.max().unwrap_or(0)
     }
 
     /// What is wrong with a bundle now, whether or not it was good before.
@@ -69,18 +79,19 @@ impl BundleStore {
     }
 
     /// A bundle was read and is good. The same certificates again are no change: a resync of a watch must not cost the
-    /// verdicts.
-    pub fn put(&self, bundle: &BundleRef, pool: Arc<Pool>) {
+    /// verdicts. Whether it is one.
+    pub fn put(&self, bundle: &BundleRef, pool: Arc<Pool>) -> bool {
         self.change(|bundles| {
             let known = bundles.known.entry(bundle.clone()).or_default();
             known.fault = None;
             let is_new = known.pool.as_ref().is_none_or(|old| !are_same(old, &pool));
             if is_new {
+                bundles.changes += 1;
+                known.changed = bundles.changes;
                 known.pool = Some(pool);
-                bundles.revision += 1;
             }
             is_new
-        });
+        })
     }
 
     /// A bundle cannot be read, or holds no certificate. What it held before stays in force.
@@ -102,8 +113,8 @@ impl BundleStore {
     }
 
     /// Changes what new readers take; those who wait are woken where `change` says that certificates changed.
-    fn change(&self, change: impl FnOnce(&mut Bundles) -> bool) {
-        self.sender.send_if_modified(|bundles| change(Arc::make_mut(bundles)));
+    fn change(&self, change: impl FnOnce(&mut Bundles) -> bool) -> bool {
+        self.sender.send_if_modified(|bundles| change(Arc::make_mut(bundles)))
     }
 }
 
@@ -113,12 +124,11 @@ impl Default for BundleStore {
     }
 }
 
-/// Whether two pools hold the same certificates in the same order.
+/// Whether two pools hold the same certificates: whoever joins a bundle from parts need not keep their order.
 fn are_same(one: &Pool, other: &Pool) -> bool {
-    one.certificates()
-        .iter()
-        .map(|certificate| certificate.der())
-        .eq(other.certificates().iter().map(|other| other.der()))
+    let set = |pool: &'_ Pool| pool.certificates().iter().map(|certificate| certificate.sha256()).collect();
+    let (one, other): (BTreeSet<[u8; 32]>, BTreeSet<[u8; 32]>) = (set(one), set(other));
+    one == other
 }
 
 #[cfg(test)]
@@ -154,12 +164,31 @@ mod tests {
         let mut reader = store.subscribe();
         store.put(&file("a"), pool("one"));
         assert!(reader.has_changed().unwrap());
-        assert_eq!(reader.borrow_and_update().revision, 1);
+        assert_eq!(reader.borrow_and_update().changes, 1);
         store.put(&file("a"), pool("one"));
-        assert!(!reader.has_changed().unwrap() && store.snapshot().revision == 1);
+        assert!(!reader.has_changed().unwrap() && store.snapshot().changes == 1);
         store.put(&file("a"), pool("two"));
         store.put(&file("b"), pool("two"));
-        assert_eq!(reader.borrow_and_update().revision, 3);
+        assert_eq!(reader.borrow_and_update().changes, 3);
+    }
+
+    #[test]
+    fn p3_each_bundle_has_its_own_revision_and_the_order_of_certificates_does_not_count() {
+        let store = BundleStore::new();
+        let both = |names: [&str; 2]| {
+            let certificates = names.iter().flat_map(|name| pool(name).certificates().to_vec()).collect();
+            Arc::new(Pool::new("a test", certificates))
+        };
+        assert!(store.put(&file("a"), both(["one", "two"])));
+        let revision = |paths: &[&str]| {
+            let bundles: Vec<BundleRef> = paths.iter().map(|path| file(path)).collect();
+            store.snapshot().revision_of(&bundles)
+        };
+        let before = revision(&["a"]);
+        assert!(!store.put(&file("a"), both(["two", "one"])));
+        assert!(store.put(&file("b"), pool("two")));
+        assert_eq!((revision(&["a"]), revision(&["absent"]), revision(&[])), (before, 0, 0));
+        assert!(revision(&["a", "b"]) > before);
     }
 
     #[test]
@@ -172,9 +201,9 @@ mod tests {
         assert_eq!(ders(bundles.get(&file("a"))), ders(Some(&pool("one"))));
         assert_eq!(bundles.fault(&file("a")), Some("it is empty"));
         assert!(bundles.get(&file("b")).is_none() && bundles.fault(&file("b")) == Some("it is not there"));
-        assert_eq!(bundles.revision, 1);
+        assert_eq!(bundles.changes, 1);
         store.put(&file("a"), pool("one"));
-        assert_eq!((store.snapshot().fault(&file("a")), store.snapshot().revision), (None, 1));
+        assert_eq!((store.snapshot().fault(&file("a")), store.snapshot().changes), (None, 1));
     }
 
     #[test]
@@ -186,9 +215,9 @@ mod tests {
         store.retain([&file("b")]);
         let bundles = store.snapshot();
         assert!(bundles.get(&file("a")).is_none() && bundles.get(&file("b")).is_some());
-        assert!(before.get(&file("a")).is_some() && before.revision == bundles.revision);
+        assert!(before.get(&file("a")).is_some() && before.changes == bundles.changes);
         // Another bundle of the same name later is another one.
         store.put(&file("a"), pool("one"));
-        assert_eq!(store.snapshot().revision, 3);
+        assert_eq!(store.snapshot().changes, 3);
     }
 }

@@ -1,7 +1,8 @@
 //! The verdicts that are kept, each for its own time (P3).
 //!
-//! The key holds all that a verdict depends on: the registry, the policy and the state of the CA bundles. A verdict that
-//! was given under another policy or other roots is not found, whatever its age. The cache is bounded by what it weighs:
+//! The key holds all that a verdict depends on: the registry, the policy and the state of the CA bundles that are for this
+//! registry. A verdict that was given under another policy or other roots is not found, whatever its age; what becomes of
+//! the bundles of others is nothing to it. The cache is bounded by what it weighs:
 //! with the verdicts that say most there are fewer of them.
 
 use std::mem::size_of;
@@ -14,6 +15,8 @@ use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
 use tokio::time::Instant;
 
+use super::Bundles;
+use crate::policy::LoadedPolicy;
 use crate::review::Verdict;
 
 /// At most so many verdicts are kept.
@@ -25,13 +28,20 @@ const LEAST_BYTES: u64 = 512;
 /// And so many bytes of them, besides what the cache itself needs for each, which is about 400.
 const MOST_BYTES: u64 = MOST_VERDICTS * LEAST_BYTES;
 
-/// What a verdict was given under: a newer one is greater.
+/// What a verdict of one registry was given under: a newer one is greater.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) struct Under {
     /// Of the policy.
     pub(super) generation: u64,
-    /// Of the CA bundles.
+    /// Of the CA bundles that are for this registry.
     pub(super) revision: u64,
+}
+
+impl Under {
+    /// What verdicts of a registry, in canonical form, are given under. Allocates nothing.
+    pub(super) fn of(loaded: &LoadedPolicy, bundles: &Bundles, registry: &str) -> Self {
+        Self { generation: loaded.generation, revision: bundles.revision_of(loaded.policy.bundles_of(registry)) }
+    }
 }
 
 #[derive(Debug, PartialEq, Eq, Hash)]

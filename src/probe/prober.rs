@@ -68,24 +68,27 @@ impl Prober {
     /// Where all are kept it waits for nothing, and never gives the thread away.
     pub async fn verdicts(&self, loaded: &LoadedPolicy, registries: &[&str], until: Instant) -> Verdicts {
         let mut verdicts = Verdicts::default();
-        let under = Under { generation: loaded.generation, revision: self.bundles.borrow().revision };
+        let bundles = Arc::clone(&self.bundles.borrow());
         let now = Instant::now();
         let mut missing = Vec::new();
         for &registry in registries {
+            let under = Under::of(loaded, &bundles, registry);
             let Some(kept) = self.cache.get(registry, under, now) else {
-                missing.push(registry);
+                missing.push((registry, under));
                 continue;
             };
             // Whom nobody asked for by then was not probed again; now somebody does.
             if kept.ask() && now >= kept.refresh_at {
-                self.ask_again(loaded, under, registry);
+                if let Some(question) = Question::new(&loaded.policy, &bundles, registry) {
+                    let _ = self.asks.send(Ask { under, question, waiter: None });
+                }
             }
             verdicts.put(registry, kept.verdict.clone());
         }
         let hits = registries.len() - missing.len();
         self.metrics.verdict_cache_requests("hit", hits as u64);
         if !missing.is_empty() {
-            self.wait_for(loaded, under, &missing, until, &mut verdicts).await;
+            self.wait_for(loaded, &bundles, &missing, until, &mut verdicts).await;
         }
         verdicts
     }
@@ -93,21 +96,19 @@ impl Prober {
     async fn wait_for(
         &self,
         loaded: &LoadedPolicy,
-        under: Under,
-        missing: &[&str],
+        bundles: &Bundles,
+        missing: &[(&str, Under)],
         until: Instant,
         verdicts: &mut Verdicts,
     ) {
-        let bundles = Arc::clone(&self.bundles.borrow());
-        let under = Under { revision: bundles.revision, ..under };
         let mut not_named = 0;
         let mut answers = Vec::with_capacity(missing.len());
         let mut put = |registry: &str, verdict: Verdict, result| {
             self.metrics.verdict_cache_requests(result, 1);
             verdicts.put(registry, verdict);
         };
-        for &registry in missing {
-            let Some(question) = Question::new(&loaded.policy, &bundles, registry) else {
+        for &(registry, under) in missing {
+            let Some(question) = Question::new(&loaded.policy, bundles, registry) else {
                 put(registry, not_asked("the policy does not have it checked"), "refused");
                 continue;
             };
@@ -131,14 +132,6 @@ impl Prober {
                 Ok(Err(_)) => put(registry, not_asked("mirrorgate is stopping"), "refused"),
                 Err(_) => put(registry, not_asked("it did not answer in the time that a review may take"), "late"),
             }
-        }
-    }
-
-    fn ask_again(&self, loaded: &LoadedPolicy, under: Under, registry: &str) {
-        let bundles = Arc::clone(&self.bundles.borrow());
-        if let Some(question) = Question::new(&loaded.policy, &bundles, registry) {
-            let under = Under { revision: bundles.revision, ..under };
-            let _ = self.asks.send(Ask { under, question, waiter: None });
         }
     }
 }
@@ -281,10 +274,11 @@ mod tests {
         }
     }
 
-    /// These mirrors, and whatever a pod names.
+    /// These mirrors, and whatever a pod names. A bundle is for [`GOOD`] and [`OTHER`] alone.
     fn loaded(mirrors: &[&str], generation: u64) -> Arc<LoadedPolicy> {
-        let mut source =
-            "apiVersion: mirrorgate.dev/v1alpha1\nkind: Policy\ntrust: {registries: ['*', '*.corp']}\n".to_owned();
+        let mut source = "apiVersion: mirrorgate.dev/v1alpha1\nkind: Policy\ntrust: {registries: ['*', '*.corp'],\
+             caBundles: [{file: /etc/ca.crt, registries: [good.test, other.test]}]}\n"
+            .to_owned();
         if !mirrors.is_empty() {
             source += "registryMirrors:\n";
         }
@@ -496,6 +490,23 @@ mod tests {
         let same = Arc::clone(world.bundles.snapshot().get(&file()).unwrap());
         world.bundles.put(&file(), same);
         assert_eq!(world.known(GOOD).await, "ok");
+    }
+
+    /// Neither the verdicts of those that a bundle is not for nor their probes that run.
+    #[tokio::test(start_paused = true)]
+    async fn p3_a_bundle_that_changes_all_the_time_disturbs_only_those_that_it_is_for() {
+        let world = World::new(&[GOOD, "b.corp", "slow.corp"]);
+        world.registries.set("slow.corp", 2.0, Verdict::Trusted);
+        assert_eq!((world.ask(GOOD).await, world.ask("b.corp").await), (Verdict::Trusted, Verdict::Trusted));
+        for _ in 0..20 {
+            world.bundles.put(&file(), ca());
+            assert_eq!((world.known(GOOD).await, world.known("b.corp").await), ("not-asked", "ok"));
+            sleep(Duration::from_millis(300)).await;
+            assert_eq!(world.known(GOOD).await, "ok");
+        }
+        assert_eq!(world.known("slow.corp").await, "ok");
+        let dials = [GOOD, "b.corp", "slow.corp"].map(|registry| world.registries.dials(registry));
+        assert_eq!(dials, [21, 1, 1]);
     }
 
     #[tokio::test(start_paused = true)]

@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::cache::{Kept, Under, VerdictCache};
+use super::cache::{Kept, Key, Under, VerdictCache};
 use super::changes::Changes;
 use super::desk::{Desk, Full, Start};
 use super::freshness::Freshness;
@@ -127,12 +127,10 @@ impl ProbeTasks {
         }
     }
 
-    /// The policy in force, the bundles, and what verdicts are given under now.
-    fn in_force(&self) -> Option<(Arc<LoadedPolicy>, Arc<Bundles>, Under)> {
+    /// The policy in force and the bundles: what verdicts are given under now.
+    fn in_force(&self) -> Option<(Arc<LoadedPolicy>, Arc<Bundles>)> {
         let loaded = self.policy.borrow().clone()?;
-        let bundles = Arc::clone(&self.bundles.borrow());
-        let under = Under { generation: loaded.generation, revision: bundles.revision };
-        Some((loaded, bundles, under))
+        Some((loaded, Arc::clone(&self.bundles.borrow())))
     }
 
     fn ask(&mut self, ask: Ask) {
@@ -220,17 +218,20 @@ impl ProbeTasks {
         self.sweep_at = Some(self.sweep_at.map_or(at, |sweep_at| sweep_at.min(at)));
     }
 
-    /// Another policy or other bundles: what the policy names is probed before anybody asks, and so is what is in use.
+    /// Another policy or other bundles: what the policy names is probed before anybody asks, and so is what is in use. Of
+    /// whom neither of both changed, the verdict is still there or on its way.
     fn look_ahead(&mut self) {
-        let Some((loaded, bundles, under)) = self.in_force() else { return };
+        let Some((loaded, bundles)) = self.in_force() else { return };
         let named = loaded.policy.probed_ahead().map(|registry| Arc::<str>::from(registry.as_str()));
         let named: BTreeSet<Arc<str>> = named.collect();
         self.changes.retain(|registry| named.contains(registry));
         let now = Instant::now();
-        let older = self.cache.iter().filter(|(key, kept)| key.under != under && kept.is_in_use() && now < kept.until);
+        let is_older = |key: &Key| key.under != Under::of(&loaded, &bundles, &key.registry);
+        let older = self.cache.iter().filter(|(key, kept)| kept.is_in_use() && now < kept.until && is_older(key));
         let in_use = older.map(|(key, _)| Arc::clone(&key.registry));
         let wanted: BTreeSet<Arc<str>> = named.iter().cloned().chain(in_use).collect();
         for registry in wanted {
+            let under = Under::of(&loaded, &bundles, &registry);
             let is_new = self.cache.get(&registry, under, now).is_none();
             if is_new && let Some(question) = Question::new(&loaded.policy, &bundles, &registry) {
                 self.enqueue(under, question, None, None);
@@ -241,22 +242,25 @@ impl ProbeTasks {
     /// Probes what is in use before its verdict ends.
     fn sweep(&mut self) {
         self.sweep_at = None;
-        let Some((loaded, bundles, under)) = self.in_force() else { return };
+        let Some((loaded, bundles)) = self.in_force() else { return };
         let now = Instant::now();
         let (mut in_force, mut next, mut wanted) = (0, None::<Instant>, Vec::new());
-        for (key, kept) in self.cache.iter().filter(|(key, kept)| key.under == under && now < kept.until) {
+        for (key, kept) in self.cache.iter().filter(|(_, kept)| now < kept.until) {
+            if key.under != Under::of(&loaded, &bundles, &key.registry) {
+                continue;
+            }
             in_force += 1;
             let is_due = kept.refresh_at <= now;
             let then = if is_due { kept.until } else { kept.refresh_at };
             next = Some(next.map_or(then, |next| next.min(then)));
             if is_due && (kept.is_in_use() || kept.doubted) {
-                wanted.push((Arc::clone(&key.registry), kept));
+                wanted.push((key, kept));
             }
         }
         self.metrics.verdict_cache_entries(in_force);
-        for (registry, kept) in wanted {
-            if let Some(question) = Question::new(&loaded.policy, &bundles, &registry) {
-                self.enqueue(under, question, None, Some(kept));
+        for (key, kept) in wanted {
+            if let Some(question) = Question::new(&loaded.policy, &bundles, &key.registry) {
+                self.enqueue(key.under, question, None, Some(kept));
             }
         }
         if let Some(next) = next {
