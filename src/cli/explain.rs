@@ -10,7 +10,7 @@ use anstream::println;
 use serde::Serialize;
 
 use crate::image::{Escaped, ParseError, Reference};
-use crate::policy::{Checked, Mirror, Policy, PullSecretSource, Route};
+use crate::policy::{Checked, Policy, PullSecretSource, Route};
 use crate::probe::Report;
 use crate::review::{CheckedRegistry, Kept, Outcome, UnknownClass, Verdict, plan_image, pull_secret_names};
 
@@ -165,9 +165,7 @@ impl Answer {
         let Report { registry, judgement, verdict, .. } = report;
         let mirror = policy.checked(registry.as_str()).and_then(|checked| checked.mirror());
         let fix = match (verdict, judgement) {
-            (Verdict::Untrusted(untrusted), Some(judgement)) => {
-                Some(untrusted.whole_mend(registry, mirror.map(Mirror::name), judgement))
-            }
+            (Verdict::Untrusted(untrusted), Some(judgement)) => Some(untrusted.whole_mend(registry, mirror, judgement)),
             _ => None,
         };
         let (registry, images) = (registry.as_str().into(), Vec::new());

@@ -19,6 +19,7 @@ pub struct Mirror {
     repositories: RepositoryGlobs,
     pulls: PullFromMirror,
     source_policy: MirrorSourcePolicy,
+    has_ca_bundle: bool,
 }
 
 impl Mirror {
@@ -29,13 +30,14 @@ impl Mirror {
         repositories: RepositoryGlobs,
         pulls: PullFromMirror,
         source_policy: MirrorSourcePolicy,
+        has_ca_bundle: bool,
     ) -> Self {
         let mut base = format!("{}/", endpoint.registry.as_str());
         if !endpoint.prefix.is_empty() {
             base.push_str(&endpoint.prefix);
             base.push('/');
         }
-        Self { name, endpoint, base, template, repositories, pulls, source_policy }
+        Self { name, endpoint, base, template, repositories, pulls, source_policy, has_ca_bundle }
     }
 
     /// The name, unique in the policy; for metrics and messages.
@@ -57,6 +59,11 @@ impl Mirror {
     /// (M11).
     pub fn may_contact_source(&self) -> bool {
         self.source_policy == MirrorSourcePolicy::AllowContactingSource
+    }
+
+    /// Whether it has a `caBundle` of its own: it can have one.
+    pub fn has_ca_bundle(&self) -> bool {
+        self.has_ca_bundle
     }
 
     /// Whether the mirror may serve this reference (M3, M7), whose repository in canonical form is given as well, else why

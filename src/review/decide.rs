@@ -335,10 +335,10 @@ fn used_secrets(plan: &Plan<'_, '_>) -> Option<String> {
     (!uses.is_empty()).then(|| json.into_string())
 }
 
-/// `[{"registry": "harbor.corp:5000", "verdict": "untrusted", "class": "expired"}]`: of what is not trusted; none where all
-/// is, or nobody was to be asked.
+/// `[{"registry": "harbor.corp:5000", "verdict": "untrusted", "class": "expired"}]`: of the first that are not trusted; none
+/// where all are, or nobody was to be asked.
 fn doubtful_verdicts(plan: &Plan<'_, '_>) -> Option<String> {
-    let mut doubtful = plan.trust.doubtful().peekable();
+    let mut doubtful = plan.trust.doubtful().take(MOST_CAUSES).peekable();
     doubtful.peek()?;
     let mut json = Writer::default();
     json.list("[]", doubtful, |json, CheckedRegistry { registry, verdict, .. }| {

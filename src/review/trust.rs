@@ -225,7 +225,7 @@ impl CheckedRegistry<'_> {
         let Verdict::Untrusted(untrusted) = &self.verdict else { return None };
         let Untrusted { at, certificate, .. } = &**untrusted;
         let registry = Registry::parse(&self.registry).ok()?;
-        let mend = untrusted.mend(&registry, self.mirror.map(Mirror::name));
+        let mend = untrusted.mend(&registry, self.mirror);
         Some(format!("{registry}, judged at {at:.0}:\n{certificate}\n{mend}"))
     }
 }

@@ -194,16 +194,23 @@ impl fmt::Display for UsedSecrets<'_> {
     }
 }
 
+/// The most registries of one review in the log: under `"*"` a body can name them by the hundred thousand.
+const MOST_VERDICTS: usize = 50;
+
 /// `registry=verdict/class` of what is not trusted, separated by blanks.
 struct DoubtfulVerdicts<'a>(&'a Plan<'a, 'a>);
 
 impl fmt::Display for DoubtfulVerdicts<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut separator = "";
-        for CheckedRegistry { registry, verdict, .. } in self.0.trust.doubtful() {
+        let mut doubtful = self.0.trust.doubtful();
+        for CheckedRegistry { registry, verdict, .. } in doubtful.by_ref().take(MOST_VERDICTS) {
             write!(f, "{separator}{registry}={}/{}", verdict.as_str(), verdict.class())?;
             separator = " ";
         }
-        Ok(())
+        match doubtful.count() {
+            0 => Ok(()),
+            more => write!(f, " and {more} more"),
+        }
     }
 }

@@ -43,6 +43,15 @@ fn judged(chain: &[Vec<u8>], roots: &[&CertifiedIssuer<'static, KeyPair>], at: &
     (judgement, rejection)
 }
 
+/// A policy with a mirror at that registry, and more in its entry.
+fn mirror(more: &str) -> Policy {
+    let source = format!(
+        "apiVersion: mirrorgate.dev/v1alpha1\nkind: Policy\nregistryMirrors:\n- name: harbor\n  \
+         endpoint: https://harbor.corp:5000\n  hosts: [docker.io]\n{more}"
+    );
+    Policy::read(&source).unwrap_or_else(|faults| panic!("{faults}")).policy
+}
+
 fn registry() -> Registry {
     Registry::parse("harbor.corp:5000").unwrap()
 }
@@ -55,7 +64,8 @@ fn t4_an_authority_that_the_server_sends_is_named_and_its_lines_are_whole_for_wh
     let untrusted = Untrusted::new(&judgement, &rejection);
     assert!(untrusted.certificate.contains("  names        "), "{}", untrusted.certificate);
 
-    for mirror in [None, Some("harbor")] {
+    let of_policy = mirror("");
+    for mirror in [None, Some(of_policy.mirrors().next().unwrap())] {
         let short = untrusted.mend(&registry(), mirror);
         let sha256 = judgement.presented[1].as_ref().unwrap().facts().sha256;
         assert!(short.contains(&sha256) && short.contains("mirrorgate probe harbor.corp:5000"), "{short}");
@@ -89,7 +99,7 @@ fn t4_an_authority_that_the_server_does_not_send_is_named_by_its_issuer() {
     let (judgement, rejection) = judged(&[leaf(params("harbor", &[HOST]), &ca)], &[&authority("Another")], AT);
     let mend = Untrusted::new(&judgement, &rejection).mend(&registry(), None);
     for words in
-        ["      - name: corp-root-ca\n", "<base64 of the PEM of CN=Corp Root CA, which the server does not send>"]
+        ["      - name: \"corp-root-ca\"\n", "<base64 of the PEM of CN=Corp Root CA, which the server does not send>"]
     {
         assert!(mend.contains(words), "{mend}");
     }
@@ -117,7 +127,7 @@ fn t4_what_the_policy_cannot_mend_is_said_to_be_so() {
         let (judgement, rejection) = judged(&[chain], &[&ca], at);
         let untrusted = Untrusted::new(&judgement, &rejection);
         assert_eq!(untrusted.fault.as_str(), class);
-        let mend = untrusted.mend(&registry(), Some("harbor"));
+        let mend = untrusted.mend(&registry(), mirror("").mirrors().next());
         assert!(mend.contains(words) && !mend.contains("caBundle"), "{mend}");
     }
 }
@@ -152,10 +162,24 @@ fn a6_hostile_names_are_escaped_and_cut() {
         untrusted.why.to_string(),
         untrusted.certificate.to_string(),
         untrusted.mend(&registry(), None),
-        untrusted.mend(&registry(), Some("harbor")),
+        untrusted.mend(&registry(), mirror("").mirrors().next()),
     ];
     for text in texts {
         assert!(!text.contains(['\u{1b}', '\u{202e}']) && text.len() < 2000, "{text}");
         assert!(text.lines().all(|line| line.chars().count() < 600), "{text}");
     }
+}
+
+/// Lines that are refused, or that put another CA out of force, mend nothing.
+#[test]
+fn t4_the_lines_go_beside_what_the_policy_has() {
+    let ca = authority("2027");
+    let chain = [leaf(params("harbor", &[HOST]), &ca), ca.der().to_vec()];
+    let (judgement, rejection) = judged(&chain, &[], AT);
+    let untrusted = Untrusted::new(&judgement, &rejection);
+    let policy = mirror("  caBundle: {configMap: {namespace: a, name: b, key: c}}\n");
+    let whole = untrusted.whole_mend(&registry(), policy.mirrors().next(), &judgement);
+    assert!(whole.contains("additionalTrustedCAs") && !whole.contains("caBundle"), "{whole}");
+    let sha256 = judgement.presented[1].as_ref().unwrap().facts().sha256;
+    assert!(whole.contains(&format!("name: \"2027-{}\"", &sha256[..8])), "{whole}");
 }

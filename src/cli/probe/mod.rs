@@ -12,7 +12,7 @@ use anyhow::Context;
 use futures::StreamExt;
 
 use crate::image::Registry;
-use crate::policy::{Checked, Policy, parse_duration};
+use crate::policy::{Checked, Mirror, Policy, parse_duration};
 use crate::probe::{Dialler, Kind, Report, Target};
 use crate::review::Verdict;
 
@@ -59,7 +59,7 @@ pub(super) struct Args {
 struct Probed {
     report: Report,
     /// The mirror whose endpoint it is.
-    mirror: Option<String>,
+    mirror: Option<Mirror>,
 }
 
 impl Args {
@@ -128,7 +128,7 @@ impl Asking<'_> {
         let (roots, absent) = self.sources.of(registry, self.policy);
         let mut report = self.dialler.probe(&target, &roots).await;
         report.verdict = roots::settle(report.verdict, &absent);
-        let mirror = checked.and_then(Checked::mirror).map(|mirror| mirror.name().to_owned());
+        let mirror = checked.and_then(Checked::mirror).cloned();
         Probed { report, mirror }
     }
 }

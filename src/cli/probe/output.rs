@@ -253,7 +253,7 @@ fn message(report: &Report) -> String {
 fn fix(probed: &Probed) -> Option<String> {
     let Verdict::Untrusted(untrusted) = &probed.report.verdict else { return None };
     let judgement = probed.report.judgement.as_ref()?;
-    Some(untrusted.whole_mend(&probed.report.registry, probed.mirror.as_deref(), judgement))
+    Some(untrusted.whole_mend(&probed.report.registry, probed.mirror.as_ref(), judgement))
 }
 
 fn trusted_by(judgement: &Judgement) -> Option<&TrustedBy> {

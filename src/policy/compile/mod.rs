@@ -151,7 +151,8 @@ fn mirror(index: usize, entry: &RegistryMirror, faults: &mut Collector<'_>) -> R
     let source_policy = entry.mirror_source_policy.as_ref().map(|written| written.value).unwrap_or_default();
     let mirror = match (&endpoint, template, repositories) {
         (Some((endpoint, _)), Some(template), Some(repositories)) => {
-            let mirror = Mirror::new(name.clone(), endpoint.clone(), template, repositories, pulls, source_policy);
+            let (name, endpoint, has_ca_bundle) = (name.clone(), endpoint.clone(), entry.ca_bundle.is_some());
+            let mirror = Mirror::new(name, endpoint, template, repositories, pulls, source_policy, has_ca_bundle);
             let place = entry.path_template.as_ref().or(entry.endpoint.as_ref()).map(|written| written.span);
             try_sample(&path, entry.path_template.is_some(), &mirror, place, faults).then_some(mirror)
         }

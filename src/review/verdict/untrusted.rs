@@ -8,6 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
 
 use crate::image::{Escaped, Registry};
+use crate::policy::Mirror;
 use crate::trust::{Certificate, Facts, Fault, Judgement, Rejection};
 
 /// The most characters of a distinguished name, or of a sentence that quotes a certificate.
@@ -17,6 +18,9 @@ const MOST_WHY_CHARS: usize = 300;
 /// The most names of a certificate that are listed, and of how many characters each.
 const MOST_NAMES: usize = 5;
 const MOST_NAME_OF_LIST_CHARS: usize = 64;
+
+/// The most letters of a common name that go into the name of a CA.
+const MOST_NAME_OF_CA_CHARS: usize = 48;
 
 /// The most certificates of a chain that a search for its end looks at.
 const MOST_STEPS: usize = 16;
@@ -85,27 +89,31 @@ impl Untrusted {
         size_of::<Self>() + self.why.len() + self.certificate.len() + authority
     }
 
-    /// What mends it: the lines to add to the policy, or that none would help. `mirror` is the name of the mirror whose
-    /// endpoint the registry is.
+    /// What mends it: the lines to add to the policy, or that none would help. `mirror` is the one whose endpoint the registry is.
     #[must_use]
-    pub fn mend(&self, registry: &Registry, mirror: Option<&str>) -> String {
+    pub fn mend(&self, registry: &Registry, mirror: Option<&Mirror>) -> String {
         self.mend_with(registry, mirror, None)
     }
 
     /// The same whole: with the certificate to add, where the server sends it.
     #[must_use]
-    pub fn whole_mend(&self, registry: &Registry, mirror: Option<&str>, judgement: &Judgement) -> String {
+    pub fn whole_mend(&self, registry: &Registry, mirror: Option<&Mirror>, judgement: &Judgement) -> String {
         let sent = authority(judgement).and_then(|(last, is_sent)| is_sent.then(|| pem(last.der())));
         self.mend_with(registry, mirror, sent.as_deref())
     }
 
     /// `pem` is the certificate to add, where it is to be shown.
-    fn mend_with(&self, registry: &Registry, mirror: Option<&str>, pem: Option<&str>) -> String {
+    fn mend_with(&self, registry: &Registry, mirror: Option<&Mirror>, pem: Option<&str>) -> String {
         let nothing = |what: &str| format!("Nothing in the policy mends this: {what}.");
         let owner = format!("whoever runs {registry}");
         match self.fault {
             Fault::UnknownAuthority => self.add_the_ca(registry, mirror, pem),
-            Fault::Expired | Fault::NotYetValid if self.is_of_policy => {
+            Fault::NotYetValid if self.is_of_policy => format!(
+                "This CA is one of the policy's: put one beside it that is valid, there and on the nodes; if {:.0} is not \
+                 the time now, set the clock of mirrorgate's node.",
+                self.at
+            ),
+            Fault::Expired if self.is_of_policy => {
                 "This CA is one of the policy's: replace it by one that is valid, there and on the nodes.".to_owned()
             }
             Fault::Expired => nothing(&format!("{owner} must renew the certificate")),
@@ -114,7 +122,8 @@ impl Untrusted {
                 self.at
             )),
             Fault::NameMismatch => {
-                let namer = mirror.map_or("the images".to_owned(), |mirror| format!("the endpoint of mirror {mirror}"));
+                let of_mirror = |mirror: &Mirror| format!("the endpoint of mirror {}", mirror.name());
+                let namer = mirror.map_or("the images".to_owned(), of_mirror);
                 nothing(&format!(
                     "{owner} needs a certificate that names {}, or {namer} must name the registry by a name that it has",
                     registry.dialled_host()
@@ -131,21 +140,27 @@ impl Untrusted {
     }
 
     /// The lines for the policy that make the chain trusted.
-    fn add_the_ca(&self, registry: &Registry, mirror: Option<&str>, pem: Option<&str>) -> String {
+    fn add_the_ca(&self, registry: &Registry, mirror: Option<&Mirror>, pem: Option<&str>) -> String {
         let (name, what) = match &self.authority {
-            Authority::Sent { subject, sha256 } => (ca_name(subject), format!("{subject}, SHA-256 {sha256}")),
+            Authority::Sent { subject, sha256 } => {
+                // A CA that was renewed under its name goes beside the one before.
+                let fingerprint = sha256.get(..8).unwrap_or_default();
+                (format!("{}-{fingerprint}", ca_name(subject)), format!("{subject}, SHA-256 {sha256}"))
+            }
             Authority::NotSent { issuer } => (ca_name(issuer), format!("{issuer}, which the server does not send")),
             Authority::Unreadable => ("registry-ca".to_owned(), "the CA that signed it".to_owned()),
         };
-        let lines = match mirror {
+        // A mirror has one `caBundle`: where there is one, its content is not ours to replace.
+        let lines = match mirror.filter(|mirror| !mirror.has_ca_bundle()) {
             Some(mirror) => {
                 let pem = match pem {
                     Some(pem) => pem.trim_end().replace('\n', "\n          "),
                     None => format!("<the PEM of {what}>"),
                 };
                 format!(
-                    "  registryMirrors:\n    - name: {mirror}  # in the entry that is there\n      caBundle:\n        \
-                     inline: |\n          {pem}"
+                    "  registryMirrors:\n    - name: {}  # in the entry that is there\n      caBundle:\n        \
+                     inline: |\n          {pem}",
+                    mirror.name()
                 )
             }
             None => {
@@ -154,7 +169,7 @@ impl Untrusted {
                     None => format!("<base64 of the PEM of {what}>"),
                 };
                 format!(
-                    "  trust:\n    additionalTrustedCAs:\n      - name: {name}\n        registries: \
+                    "  trust:\n    additionalTrustedCAs:\n      - name: \"{name}\"\n        registries: \
                      [\"{registry}\"]\n        data: {data}"
                 )
             }
@@ -230,7 +245,7 @@ fn ca_name(distinguished_name: &str) -> String {
     let words = common_name.unwrap_or(distinguished_name).split(|c: char| !c.is_ascii_alphanumeric());
     let words: Vec<String> = words.filter(|word| !word.is_empty()).map(str::to_ascii_lowercase).collect();
     let mut name = words.join("-");
-    name.truncate(63);
+    name.truncate(MOST_NAME_OF_CA_CHARS);
     match name.trim_matches('-') {
         "" => "registry-ca".to_owned(),
         name => name.to_owned(),
