@@ -248,3 +248,96 @@ impl Desk {
         ended
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::Policy;
+    use crate::probe::Bundles;
+
+    const UNDER: Under = Under { generation: 1, revision: 0 };
+    const POLICY: &str = "apiVersion: mirrorgate.dev/v1alpha1\nkind: Policy\n\
+                          trust: {registries: [named-1.test, named-2.test, named-3.test, '*.suffix.test', '*']}\n";
+
+    fn question(registry: &str) -> Question {
+        let policy = Policy::read(POLICY).unwrap().policy;
+        Question::new(&policy, &Bundles::default(), registry).unwrap()
+    }
+
+    /// These are asked ahead, in this order; which of them are begun, and their ids.
+    fn begun(desk: &mut Desk, registries: &[&str]) -> Vec<(String, u64)> {
+        for registry in registries {
+            desk.ask(UNDER, question(registry), None, None).unwrap();
+        }
+        std::iter::from_fn(|| desk.next())
+            .map(|Start { id, question }| (question.registry().as_str().to_owned(), id))
+            .collect()
+    }
+
+    fn names(begun: &[(String, u64)]) -> Vec<&str> {
+        begun.iter().map(|(registry, _)| registry.as_str()).collect()
+    }
+
+    #[test]
+    fn p2_each_lane_leaves_room_for_those_above_it() {
+        for (most, expected) in [
+            (1, vec!["a.test"]),
+            (2, vec!["a.test"]),
+            (4, vec!["a.test", "b.test", "a.suffix.test"]),
+            (8, vec!["a.test", "b.test", "c.test", "d.test", "a.suffix.test", "b.suffix.test"]),
+        ] {
+            let mut desk = Desk::new(most);
+            let mut first = names(&begun(&mut desk, &["a.test", "b.test", "c.test", "d.test"])).join(" ");
+            for suffix in ["a.suffix.test", "b.suffix.test"] {
+                let more = begun(&mut desk, &[suffix]);
+                first += &names(&more).iter().map(|name| format!(" {name}")).collect::<String>();
+            }
+            assert_eq!(first.split(' ').collect::<Vec<_>>(), expected, "{most} at once");
+            // What the policy names has the rest, and no more than that.
+            let named = begun(&mut desk, &["named-1.test", "named-2.test", "named-3.test"]);
+            assert_eq!(named.len(), (most - expected.len()).min(3), "{most} at once");
+        }
+    }
+
+    #[test]
+    fn what_is_waited_for_goes_first_and_each_end_makes_room() {
+        let mut desk = Desk::new(1);
+        let first = begun(&mut desk, &["named-1.test", "named-2.test", "a.test"]);
+        assert_eq!(names(&first), ["named-1.test"]);
+        let (waiter, _answer) = oneshot::channel();
+        desk.ask(UNDER, question("a.test"), Some(waiter), None).unwrap();
+        assert!(desk.next().is_none());
+        assert!(desk.end("named-1.test", first[0].1).is_some());
+        let second = begun(&mut desk, &[]);
+        assert_eq!(names(&second), ["a.test"]);
+        assert_eq!(desk.end("a.test", second[0].1).unwrap().waiters.len(), 1);
+        assert_eq!(names(&begun(&mut desk, &[])), ["named-2.test"]);
+        // An end that was told before, or of nobody, changes nothing.
+        assert!(desk.end("a.test", second[0].1).is_none() && desk.end("named-2.test", 99).is_none());
+        assert!(begun(&mut desk, &["named-1.test"]).is_empty());
+    }
+
+    #[test]
+    fn p3_of_another_policy_only_what_somebody_waits_for_is_begun_again() {
+        let mut desk = Desk::new(4);
+        let (waiter, _answer) = oneshot::channel();
+        desk.ask(UNDER, question("a.test"), Some(waiter), None).unwrap();
+        desk.ask(UNDER, question("named-1.test"), None, None).unwrap();
+        let older = begun(&mut desk, &[]);
+        assert_eq!(names(&older), ["a.test", "named-1.test"]);
+        let newer = Under { generation: 2, ..UNDER };
+        desk.ask(newer, question("a.test"), None, None).unwrap();
+        desk.ask(newer, question("named-1.test"), None, None).unwrap();
+        let mut cancelled = desk.cancelled();
+        cancelled.sort_unstable();
+        assert_eq!((cancelled, desk.cancelled()), (vec![older[0].1, older[1].1], Vec::new()));
+        let again = begun(&mut desk, &[]);
+        assert_eq!(names(&again), ["named-1.test", "a.test"]);
+        assert_eq!(desk.end("named-1.test", again[0].1).unwrap().under, newer);
+        assert_eq!(desk.end("a.test", again[1].1).unwrap().under, newer);
+        let last = begun(&mut desk, &[]);
+        assert_eq!(names(&last), ["a.test"]);
+        assert_eq!(desk.end("a.test", last[0].1).unwrap().under, UNDER);
+        assert!(desk.flights.is_empty() && desk.flying == [0; LANES] && desk.running == [0; LANES]);
+    }
+}
