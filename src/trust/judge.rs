@@ -34,7 +34,8 @@ pub enum Outcome {
     Trusted(TrustedBy),
     /// It is not.
     Untrusted(Rejection),
-    /// That cannot be said: why not.
+    /// That cannot be said: why not. [`judge`] verifies all that Go does, and says this of nothing that it was given; who
+    /// asks the server may have to.
     CannotJudge(String),
 }
 

@@ -328,3 +328,57 @@ fn last_address(network: Network) -> IpAddr {
         (address, _) => address,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn t3_a_domain_is_found_among_many() {
+        let family = ["example.com", "x-example.com", "a.example.com", "EXAMPLE.com", "z.example.org", ".corp"];
+        for (domains, name, permitted, excluded) in [
+            (&family[..], "example.com", true, true),
+            (&family, "z.EXAMPLE.com", true, true),
+            (&family, "y.x-example.com", true, true),
+            (&family, "y-example.com", false, false),
+            (&family, "example.org", false, false),
+            (&family, "a.corp", true, true),
+            (&family, "corp", false, false),
+            // A wildcard that would be for an excluded name too; to be permitted, it has to be below as a whole.
+            (&family, "*.example.org", false, true),
+            (&family, "*.org", false, false),
+            (&family, "*.z.example.org", true, true),
+            (&["z.example.org"], "*", false, false),
+            (&["a", ""], "anything", true, true),
+            (&["a"], "", false, false),
+        ] {
+            assert_eq!(Domains::new(domains.to_vec(), false).hold(name), permitted, "{name} permitted");
+            assert_eq!(Domains::new(domains.to_vec(), true).hold(name), excluded, "{name} excluded");
+        }
+    }
+
+    #[test]
+    fn t3_an_address_is_found_as_go_finds_it() {
+        let network = |text: &str| {
+            let (base, mask) = text.split_once('/').unwrap();
+            Network { address: base.parse().unwrap(), mask: mask.parse().unwrap() }
+        };
+        for (networks, address, expected) in [
+            (&["10.0.0.0/255.0.0.0", "192.168.0.0/255.255.0.0"][..], "10.1.2.3", true),
+            (&["10.0.0.0/255.0.0.0", "192.168.0.0/255.255.0.0"], "192.168.255.255", true),
+            (&["10.0.0.0/255.0.0.0", "192.168.0.0/255.255.0.0"], "192.169.0.0", false),
+            (&["10.0.0.0/255.0.0.0", "10.1.0.0/255.255.0.0", "10.2.0.0/255.255.0.0"], "10.3.0.0", true),
+            (&["10.0.0.0/255.0.0.0"], "fd00::1", false),
+            (&["fd00::/ff00::"], "fd12::1", true),
+            (&["::/::"], "10.0.0.1", false),
+            (&["10.0.0.0/255.0.0.0"], "::ffff:10.0.0.1", false),
+            (&["::ffff:10.0.0.0/ffff:ffff:ffff:ffff:ffff:ffff:ff00::"], "::ffff:10.0.0.1", true),
+            // Sorted by their bits outside the mask too, and only the one before the address is looked at.
+            (&["10.5.0.1/255.0.0.0"], "10.1.0.0", true),
+            (&["9.0.0.0/255.0.0.0", "10.5.0.1/255.0.0.0"], "10.1.0.0", false),
+        ] {
+            let networks = Networks::new(networks.iter().map(|text| network(text)).collect());
+            assert_eq!(networks.hold(address.parse().unwrap()), expected, "{address}");
+        }
+    }
+}

@@ -48,8 +48,15 @@ const DOMAINS: &[&str] = &[
     "xn--mnchen-3ya.example",
 ];
 
+/// Between a domain and those below it, others sort that only begin alike from the end.
+const FAMILY: &[&str] = &["example.com", "x-example.com", "a.example.com", "z.example.com", "x-a.example.com"];
+
+fn domain(random: &mut Random) -> &'static str {
+    if random.one_in(2) { random.pick(FAMILY) } else { random.pick(DOMAINS) }
+}
+
 fn any_name(random: &mut Random, host: &str) -> Vec<u8> {
-    let domain = random.pick(DOMAINS);
+    let domain = domain(random);
     match random.below(12) {
         0..=3 => tlv(0x82, domain.as_bytes()),
         4 => tlv(0x82, format!("*.{domain}").as_bytes()),
@@ -128,7 +135,7 @@ pub(super) fn name_constraints(random: &mut Random, host: &str) -> Vec<u8> {
 }
 
 fn constraint(random: &mut Random, host: &str) -> Vec<u8> {
-    let domain = random.pick(DOMAINS);
+    let domain = domain(random);
     if random.one_in(40) {
         return unreadable_constraint(random);
     }
