@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 use std::future::pending;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
@@ -10,8 +11,11 @@ use futures::stream::{self, AbortHandle, BoxStream, SelectAll, abortable};
 use kube::Resource;
 use kube::runtime::watcher::Event;
 use serde::de::DeserializeOwned;
+use tokio::sync::watch;
 use tokio::time::Instant;
 use tracing::debug;
+
+use crate::policy::LoadedPolicy;
 
 use super::watching::{Fault, Pauses, Told, Watch};
 
@@ -95,6 +99,13 @@ where
             let Some(running) = self.running.get_mut(&selection) else { continue };
             return (selection, running.take(told));
         }
+    }
+}
+
+/// Waits for another policy; for ever once whoever writes it has ended, and with it the process ends.
+pub(super) async fn another(policy: &mut watch::Receiver<Option<Arc<LoadedPolicy>>>) {
+    if policy.changed().await.is_err() {
+        pending().await
     }
 }
 

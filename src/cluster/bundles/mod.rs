@@ -8,7 +8,6 @@ mod watched;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
-use std::future::pending;
 use std::sync::Arc;
 
 use kube::runtime::watcher::Event;
@@ -22,7 +21,7 @@ use crate::telemetry::{Metrics, Readiness};
 
 use super::announcer::{Announcer, Statement, Topic};
 use super::standing::{Shown, Standings};
-use super::watches::{PAUSES, Watches};
+use super::watches::{PAUSES, Watches, another};
 use super::watching::{Fault, Told, Watch};
 use place::{Kind, Place};
 use watched::{ConfigMapKeys, Found, Keys, SecretKeys, WatchedConfigMap, WatchedSecret};
@@ -80,11 +79,7 @@ impl BundleWatches {
         self.follow();
         loop {
             tokio::select! {
-                changed = self.policy.changed() => match changed {
-                    Ok(()) => self.follow(),
-                    // Whoever wrote the policy has ended, and with it the process ends.
-                    Err(_) => pending().await,
-                },
+                () = another(&mut self.policy) => self.follow(),
                 (place, told) = self.watches.next() => self.take(&place, told),
                 // We hold the keeper, which holds the sender.
                 Ok(()) = self.troubles.changed() => self.announce(),

@@ -10,7 +10,6 @@ mod watched;
 
 use std::collections::BTreeSet;
 use std::convert::{Infallible, identity};
-use std::future::pending;
 use std::sync::Arc;
 
 use kube::Client;
@@ -25,7 +24,7 @@ use crate::telemetry::{Metrics, Readiness};
 
 use super::announcer::{Announcer, Statement, Topic};
 use super::standing::{Shown, Standings};
-use super::watches::{PAUSES, Watches};
+use super::watches::{PAUSES, Watches, another};
 use super::watching::{Fault, Told, Watch};
 pub use second_look::SecondLook;
 pub use store::SecretStore;
@@ -94,11 +93,7 @@ impl SecretWatches {
         self.follow();
         loop {
             tokio::select! {
-                changed = self.policy.changed() => match changed {
-                    Ok(()) => self.follow(),
-                    // Whoever wrote the policy has ended, and with it the process ends.
-                    Err(_) => pending().await,
-                },
+                () = another(&mut self.policy) => self.follow(),
                 (selection, told) = self.watches.next() => self.take(&selection, told),
                 () = self.announcer.say() => {}
             }
