@@ -1,7 +1,7 @@
 //! What a real node does with our decisions: `tests/run` starts a lab with one (`tests/lab`) and runs this inside.
 //!
 //! mirrorgate runs there as in the cluster suite, whose modules are used. The registry has a certificate of the lab's CA,
-//! which containerd trusts, and wants a password.
+//! which containerd trusts, and wants a password. `registries` starts others, each with a certificate of another kind.
 //!
 //! By hand: `tests/lab/up.sh /tmp/lab --node`, then `tests/lab/in.sh /tmp/lab cargo test --offline --test node`.
 
