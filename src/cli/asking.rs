@@ -9,6 +9,22 @@ use tokio::runtime::{Builder, Runtime};
 
 use crate::policy::Policy;
 use crate::probe::{Bundles, Dialler, Question, Report};
+use crate::review::{Verdict, Verdicts};
+
+/// What was answered.
+#[derive(Default)]
+pub(super) struct Asked {
+    pub(super) verdicts: Verdicts,
+    /// Of each registry that was asked.
+    pub(super) reports: Vec<Report>,
+}
+
+impl Asked {
+    /// Where nobody is to be asked.
+    pub(super) fn nobody() -> Self {
+        Self { verdicts: Verdicts::not_asked_for(), reports: Vec::new() }
+    }
+}
 
 /// Whom registries are asked by.
 pub(super) struct Asking<'p> {
@@ -24,9 +40,27 @@ impl<'p> Asking<'p> {
         Ok(Self { policy, bundles, dialler: Dialler::new(), runtime })
     }
 
-    /// Asks these registries, in canonical form, as many at a time as the policy says. One that is not checked is not
-    /// asked, and not among the reports.
-    pub(super) fn ask(&self, registries: &BTreeSet<String>) -> Vec<Report> {
+    /// Asks whom `unasked` names by what is known so far, and again until it names nobody, as those are asked too that are
+    /// taken in the place of mirrors that are down (M11). One that is not checked is not asked.
+    pub(super) fn settle(&self, mut unasked: impl FnMut(&Verdicts) -> BTreeSet<String>) -> Asked {
+        let mut asked = Asked::default();
+        loop {
+            let registries = unasked(&asked.verdicts);
+            if registries.is_empty() {
+                return asked;
+            }
+            for registry in &registries {
+                asked.verdicts.put(registry, Verdict::not_asked());
+            }
+            for report in self.ask(&registries) {
+                asked.verdicts.put(report.registry.as_str(), report.verdict.clone());
+                asked.reports.push(report);
+            }
+        }
+    }
+
+    /// Asks these registries, in canonical form, as many at a time as the policy says.
+    fn ask(&self, registries: &BTreeSet<String>) -> Vec<Report> {
         let questions = registries.iter().filter_map(|registry| Question::new(self.policy, self.bundles, registry));
         let answers = stream::iter(questions).map(async |question| {
             let report = self.dialler.probe(&question.target(), question.roots()).await;

@@ -2,6 +2,7 @@
 //! it, and whether the registry that it is pulled from must be trusted.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::io::{BufRead, stdin};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -12,9 +13,11 @@ use serde::Serialize;
 use crate::image::{Escaped, ParseError, Reference};
 use crate::policy::{Checked, Policy, PullSecretSource, Route};
 use crate::probe::Report;
-use crate::review::{CheckedRegistry, Kept, Outcome, UnknownClass, Verdict, plan_image, pull_secret_names};
+use crate::review::{
+    CheckedRegistry, Kept, Outcome, UnknownClass, Verdict, Verdicts, plan_image, pull_secret_names, settle_image,
+};
 
-use super::asking::Asking;
+use super::asking::{Asked, Asking};
 use super::{Output, OutputArgs, ca_bundles, policy_file, print_result};
 
 /// Tell how an image is read, which rule of the policy it meets, what it becomes, which pull secrets go with it, and
@@ -52,10 +55,11 @@ impl Args {
         };
         let images = if images == ["-"] { lines_of_stdin()? } else { images };
         let under = policy.as_ref().map(|policy| (policy, &*namespace));
-        let mut explained: Vec<Explained<'_>> = images.iter().map(|image| Explained::new(image, under)).collect();
-        if let (true, Some(policy)) = (probe, &policy) {
-            ask(policy, &mut explained)?;
-        }
+        let asked = match &policy {
+            Some(policy) if probe => ask(policy, &images)?,
+            _ => Asked::nobody(),
+        };
+        let explained: Vec<Explained<'_>> = images.iter().map(|image| Explained::new(image, under, &asked)).collect();
         match output {
             Output::Json => {
                 let mut json = serde_json::to_vec_pretty(&explained)?;
@@ -78,16 +82,13 @@ impl Args {
     }
 }
 
-/// Asks each registry once that one of the images is pulled from, if it is checked.
-fn ask(policy: &Policy, explained: &mut [Explained<'_>]) -> anyhow::Result<()> {
+/// What the registries answer that the images are pulled from, each asked once.
+fn ask(policy: &Policy, images: &[String]) -> anyhow::Result<Asked> {
     let bundles = ca_bundles::read(policy, &[]);
-    let registries = explained.iter().filter_map(|explained| explained.pulled_from.clone()).collect();
-    let reports = Asking::new(policy, &bundles)?.ask(&registries);
-    for explained in explained {
-        let of_it = |report: &&Report| explained.pulled_from.as_deref() == Some(report.registry.as_str());
-        explained.answer = reports.iter().find(of_it).map(|report| Answer::new(policy, report));
-    }
-    Ok(())
+    let unasked = |verdicts: &Verdicts| -> BTreeSet<String> {
+        images.iter().filter_map(|image| settle_image(policy, image, verdicts).1).collect()
+    };
+    Ok(Asking::new(policy, &bundles)?.settle(unasked))
 }
 
 /// The line end is dropped and nothing else is trimmed; empty lines are skipped. What is no UTF-8 is no reference, and is
@@ -192,8 +193,8 @@ impl From<&ParseError> for ErrorParts {
 }
 
 impl<'a> Explained<'a> {
-    /// `under` is the policy and the namespace.
-    fn new(input: &'a str, under: Option<(&'a Policy, &'a str)>) -> Self {
+    /// `under` is the policy and the namespace; mirrors that were found to be down are gone past (M11).
+    fn new(input: &'a str, under: Option<(&'a Policy, &'a str)>, asked: &Asked) -> Self {
         let (reference, unreadable) = match Reference::parse(input) {
             Ok(reference) => (Some(Parts::from(reference)), None),
             Err(error) => (None, Some(ErrorParts::from(&error))),
@@ -212,9 +213,15 @@ impl<'a> Explained<'a> {
             namespace: namespace.unwrap_or_default(),
         };
         let Some(policy) = policy else { return explained };
-        match plan_image(policy, input) {
+        match settle_image(policy, input, &asked.verdicts).0 {
             Outcome::Rewritten { to, mirror, pattern, .. } => {
-                explained.because = Some(format!("mirror {} lists {pattern}", mirror.name()));
+                let before = match plan_image(policy, input) {
+                    Outcome::Rewritten { mirror: first, .. } if first.name() != mirror.name() => {
+                        format!(", and mirror {} before it is unreachable", first.name())
+                    }
+                    _ => String::new(),
+                };
+                explained.because = Some(format!("mirror {} lists {pattern}{before}", mirror.name()));
                 let pull_secrets = explained.pull_secrets(policy, &to);
                 let trust_checked = explained.trust_checked(policy, &to);
                 explained.policy = Some(Met {
@@ -259,6 +266,8 @@ impl<'a> Explained<'a> {
                 explained.error = Some(ErrorParts { kind: "invalid-result", message: error.to_string() });
             }
         }
+        let of_it = |report: &&Report| explained.pulled_from.as_deref() == Some(report.registry.as_str());
+        explained.answer = asked.reports.iter().find(of_it).map(|report| Answer::new(policy, report));
         explained
     }
 

@@ -28,7 +28,7 @@ pub use plan::{Kept, Outcome, Plan, PlannedImage, plan, plan_image, route};
 pub use pod::{ImageField, ImageList, Owner, Pod};
 pub use pull_secrets::{InDoubt, PullSecretPlan, SecretFinding, SecretState, SecretUse, pull_secret_names};
 pub use secrets::{Known, PullSecrets, Scope, SecretsByName};
-pub use trust::{CheckedRegistry, Routed, TrustPlan};
+pub use trust::{CheckedRegistry, Routed, TrustPlan, settle_image};
 pub use verdict::{Unknown, UnknownClass, Unreachable, UnreachableClass, Untrusted, Verdict, Verdicts};
 
 /// How a namespace opted in; it arrives as the URL path that the API server calls (A8).

@@ -6,9 +6,9 @@ use std::collections::{HashMap, HashSet};
 use std::fmt;
 
 use crate::image::{Escaped, Reference, Registry};
-use crate::policy::{Alternatives, Checked, Mirror, OnUnreachable, OnUntrusted, Policy, Route};
+use crate::policy::{Alternatives, Checked, HostPattern, Mirror, OnUnreachable, OnUntrusted, Policy, Route};
 
-use super::plan::{Kept, Outcome, PlannedImage};
+use super::plan::{Kept, Outcome, PlannedImage, plan_image};
 use super::verdict::{Unknown, UnknownClass, Unreachable, Untrusted, Verdict, Verdicts};
 
 /// The most characters of a registry in a message: as many as a DNS name and a port have.
@@ -71,11 +71,27 @@ impl<'p> RoutedImage<'p, '_> {
     }
 
     fn fall_back(&mut self, verdicts: &Verdicts) {
-        let Outcome::Rewritten { mirror, alternatives, .. } = &self.planned.outcome else { return };
-        if is_down(mirror, verdicts) {
-            self.instead = next(&self.planned, mirror, *alternatives, verdicts);
-        }
+        self.instead = instead(&self.planned.outcome, self.planned.image, verdicts);
     }
+}
+
+/// Settles one image for its text alone, whatever pod names it (M11), and says of which registry a verdict is missing: ask for
+/// that, and settle again until none is missing.
+pub fn settle_image<'p>(policy: &'p Policy, image: &str, verdicts: &Verdicts) -> (Outcome<'p>, Option<String>) {
+    let planned = plan_image(policy, image);
+    let settled = instead(&planned, image, verdicts).unwrap_or(planned);
+    let is_unasked = |registry: &Cow<'_, str>| verdicts.get(registry).is_none() && policy.checked(registry).is_some();
+    let unasked = pulled_from(&settled, image).filter(is_unasked).map(Cow::into_owned);
+    (settled, unasked)
+}
+
+/// What becomes of an image as its first mirror is down; nothing where that is not so, or the first stays all the same.
+fn instead<'p>(planned: &Outcome<'p>, image: &str, verdicts: &Verdicts) -> Option<Outcome<'p>> {
+    let Outcome::Rewritten { mirror, pattern, alternatives, .. } = planned else { return None };
+    if !is_down(mirror, verdicts) {
+        return None;
+    }
+    next(image, mirror, pattern, *alternatives, verdicts)
 }
 
 /// Not when it is untrusted: then the T rules decide, and nothing else is tried.
@@ -86,13 +102,13 @@ fn is_down(mirror: &Mirror, verdicts: &Verdicts) -> bool {
 /// The first alternative that is not known to be down; when all are, the source, where every one of them lets it be
 /// contacted; else nothing, and the first mirror stays.
 fn next<'p>(
-    planned: &PlannedImage<'p, '_>,
+    image: &str,
     first: &'p Mirror,
+    pattern: &'p HostPattern,
     mut alternatives: Alternatives<'p>,
     verdicts: &Verdicts,
 ) -> Option<Outcome<'p>> {
-    let reference = Reference::parse(planned.image).ok()?;
-    let Outcome::Rewritten { pattern, .. } = planned.outcome else { return None };
+    let reference = Reference::parse(image).ok()?;
     let mut may_contact_source = first.may_contact_source();
     while let Some(mirror) = alternatives.next(&reference) {
         if !is_down(mirror, verdicts) {

@@ -18,10 +18,10 @@ use std::process::ExitCode;
 use clap::ValueEnum;
 
 use crate::policy::Policy;
-use crate::review::{self, Mode, Verdicts};
+use crate::review::{Mode, Verdicts};
 use crate::yaml::{Limits, Node, parse_documents, position};
 
-use super::asking::Asking;
+use super::asking::{Asked, Asking};
 use super::{Common, ca_bundles, policy_file, print_result};
 use judge::Verdict;
 use manifest::Object;
@@ -115,7 +115,7 @@ impl Args {
         let modes: Vec<_> = documents.iter().flatten().flat_map(|d| manifest::namespace_modes(d)).collect();
         let readable: Vec<_> = documents.iter().flatten().map(Vec::as_slice).collect();
         let secrets = Secrets::read(&policy, readable.iter().copied(), &namespace);
-        let verdicts = if probe { asked(&policy, &readable)? } else { Verdicts::not_asked_for() };
+        let asked = if probe { ask(&policy, &readable)? } else { Asked::nobody() };
         let mode_of = |namespace: &str| match mode {
             Some(ModeArg::Enforce) => Mode::Enforce,
             Some(ModeArg::Audit) => Mode::Audit,
@@ -132,7 +132,7 @@ impl Args {
                         .map(|object| {
                             let namespace = object.namespace().unwrap_or(&namespace).to_owned();
                             let mode = mode_of(&namespace);
-                            let verdict = judge::judge(&policy, mode, &namespace, &secrets, &verdicts, &object);
+                            let verdict = judge::judge(&policy, mode, &namespace, &secrets, &asked.verdicts, &object);
                             Finding { object, namespace, mode, verdict }
                         })
                         .collect()
@@ -191,25 +191,14 @@ fn report(reviewed: &[Reviewed<'_>], output: Form) -> bool {
     found
 }
 
-/// What the registries answer that the pods of the manifests are pulled from: first the mirrors, then those that are taken
-/// in the place of mirrors that are down (M11).
-fn asked(policy: &Policy, documents: &[&[Node]]) -> anyhow::Result<Verdicts> {
+/// What the registries answer that the pods of the manifests are pulled from.
+fn ask(policy: &Policy, documents: &[&[Node]]) -> anyhow::Result<Asked> {
     let bundles = ca_bundles::read(policy, documents);
-    let asking = Asking::new(policy, &bundles)?;
-    let mut verdicts = Verdicts::default();
-    loop {
+    let unasked = |verdicts: &Verdicts| -> BTreeSet<String> {
         let objects = documents.iter().flat_map(|documents| manifest::objects(documents));
-        let unasked: BTreeSet<String> = objects.flat_map(|object| judge::unasked(policy, &verdicts, &object)).collect();
-        if unasked.is_empty() {
-            return Ok(verdicts);
-        }
-        for registry in &unasked {
-            verdicts.put(registry, review::Verdict::not_asked());
-        }
-        for report in asking.ask(&unasked) {
-            verdicts.put(report.registry.as_str(), report.verdict);
-        }
-    }
+        objects.flat_map(|object| judge::unasked(policy, verdicts, &object)).collect()
+    };
+    Ok(Asking::new(policy, &bundles)?.settle(unasked))
 }
 
 fn read_documents(source: &input::Source) -> Result<Vec<Node>, String> {

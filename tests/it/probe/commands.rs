@@ -211,3 +211,41 @@ async fn t4_explain_with_probe_says_the_verdict_and_what_mends_it() {
     let without_policy = desk.run(&["explain", "--probe", "nginx"]).await;
     assert_eq!(without_policy.status.code(), Some(2), "{without_policy:?}");
 }
+
+/// M11, as a pod would get it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn m11_explain_with_probe_goes_past_mirrors_that_are_down() {
+    let ours = Authority::new("Our CA");
+    let (up, gone) = (good(&ours.certify(&["127.0.0.1"])).await, good(&ours.certify(&["127.0.0.1"])).await);
+    let down = gone.address;
+    drop(gone);
+    let ca = format!("    inline: |\n{}", pem(&ours)).trim_end().replace("\n", "\n      ");
+    let policy = format!(
+        "apiVersion: mirrorgate.dev/v1alpha1\nkind: Policy\nregistryMirrors:\n\
+         - name: down\n  endpoint: https://{down}\n  hosts: [docker.io, quay.io, ghcr.io]\n  mirrorSourcePolicy: AllowContactingSource\n\
+         - name: up\n  endpoint: https://{up}\n  hosts: [docker.io]\n  caBundle:\n{ca}\n\
+         - name: gone\n  endpoint: https://{down}\n  pathTemplate: 'gone/{{repository}}'\n  hosts: [ghcr.io]\n\
+         pullSecrets:\n- {{name: of-down, registries: ['{down}']}}\n- {{name: of-up, registries: ['{up}']}}\n",
+        up = up.address
+    );
+    let desk = Desk::new(&[("policy.yaml", &policy)]);
+    let explain = ["explain", "--policy", "policy.yaml", "nginx", "quay.io/a/b", "ghcr.io/c/d"];
+    let unasked = desk.json(&explain, 0).await;
+    assert_eq!(unasked[0]["rewritten"], format!("{down}/library/nginx"), "nobody is asked");
+
+    let explain = [&explain[..], &["--probe"]].concat();
+    let explained = desk.json(&explain, 1).await;
+    assert_eq!(up.connections(), 1, "asked once");
+    let said = |entry: &Value| ["mirror", "rewritten", "pull_secrets", "verdict"].map(|key| entry[key].clone());
+    let from_up = [json!("up"), json!(format!("{}/library/nginx", up.address)), json!(["of-up"]), json!("trusted")];
+    assert_eq!(said(&explained[0]), from_up);
+    assert_eq!(said(&explained[1]), [Value::Null, json!("quay.io/a/b"), json!([]), Value::Null], "the source");
+    let from_down = [json!("down"), json!(format!("{down}/c/d")), json!(["of-down"]), json!("unreachable")];
+    assert_eq!(said(&explained[2]), from_down, "one of its mirrors forbids the source");
+    let said = desk.text(&explain, 1).await;
+    assert!(
+        said.contains("  because    mirror up lists docker.io, and mirror down before it is unreachable\n"),
+        "{said}"
+    );
+    assert!(said.contains("  because    mirror down is unreachable, and its mirrorSourcePolicy is "), "{said}");
+}
