@@ -14,7 +14,7 @@ use rustls::{
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use crate::trust::{self, Certificate, HandshakeFault};
+use crate::trust::{self, Certificate, HandshakeFault, TlsVersion};
 
 use super::connect::Bounded;
 
@@ -32,10 +32,6 @@ const SCHEMES: [SignatureScheme; 10] = [
     SignatureScheme::ECDSA_NISTP384_SHA384,
     SignatureScheme::ECDSA_NISTP521_SHA512,
 ];
-
-/// Those of them that TLS 1.3 has no more.
-const BEFORE_TLS_1_3: [SignatureScheme; 3] =
-    [SignatureScheme::RSA_PKCS1_SHA256, SignatureScheme::RSA_PKCS1_SHA384, SignatureScheme::RSA_PKCS1_SHA512];
 
 /// What a handshake offers to speak afterwards (ALPN).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,21 +68,20 @@ impl Witness {
 
     fn check_signature(
         &self,
+        version: TlsVersion,
         message: &[u8],
         leaf: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
         // One that cannot be parsed is judged as such, and no worse.
         let leaf = Certificate::parse(leaf).map_err(|_| CertificateError::BadEncoding)?;
-        match trust::verify_handshake(&leaf, signed.scheme.into(), message, signed.signature()) {
+        match trust::verify_handshake(&leaf, version, signed.scheme.into(), message, signed.signature()) {
             Ok(()) => Ok(HandshakeSignatureValid::assertion()),
-            Err(fault) => Err(self.refuse(fault)),
+            Err(fault) => {
+                self.signature_fault.get_or_init(|| fault);
+                Err(CertificateError::BadSignature.into())
+            }
         }
-    }
-
-    fn refuse(&self, fault: HandshakeFault) -> rustls::Error {
-        self.signature_fault.get_or_init(|| fault);
-        CertificateError::BadSignature.into()
     }
 }
 
@@ -110,7 +105,7 @@ impl ServerCertVerifier for Witness {
         leaf: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.check_signature(message, leaf, signed)
+        self.check_signature(TlsVersion::V1_2, message, leaf, signed)
     }
 
     fn verify_tls13_signature(
@@ -119,10 +114,8 @@ impl ServerCertVerifier for Witness {
         leaf: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        if BEFORE_TLS_1_3.contains(&signed.scheme) {
-            return Err(self.refuse(HandshakeFault::Bad));
-        }
-        self.check_signature(message, leaf, signed)
+        // That the scheme is for the key's curve, rustls leaves to whoever verifies.
+        self.check_signature(TlsVersion::V1_3, message, leaf, signed)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {

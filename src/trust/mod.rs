@@ -27,4 +27,4 @@ pub use fault::Fault;
 pub use judge::{Judgement, Outcome, Rejection, TrustedBy, judge};
 pub use pool::{Pool, Roots};
 pub use public_roots::public_roots;
-pub use signature::{HandshakeFault, verify_handshake};
+pub use signature::{HandshakeFault, TlsVersion, verify_handshake};

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use mirrorgate::trust::{
-    Certificate, Fault, HandshakeFault, Judgement, Outcome, Pool, Roots, judge, public_roots, verify_handshake,
+    Certificate, Fault, HandshakeFault, Judgement, Outcome, Pool, Roots, TlsVersion, judge, public_roots,
+    verify_handshake,
 };
 use rcgen::{
     BasicConstraints, CertificateParams, CidrSubnet, CustomExtension, DnType, ExtendedKeyUsagePurpose, GeneralSubtree,
@@ -399,12 +400,36 @@ fn t3_the_handshake_shows_the_key() {
     let pair = Pair::new(None, server(&[HOST]));
     let certificate = pair.certificate();
     let signature = pair.key.sign(b"transcript").unwrap();
-    let verify = |scheme, message: &[u8], signature: &[u8]| verify_handshake(&certificate, scheme, message, signature);
-    assert_eq!(verify(0x0403, b"transcript", &signature), Ok(()));
-    assert_eq!(verify(0x0403, b"another", &signature), Err(HandshakeFault::Bad));
-    assert_eq!(verify(0x0503, b"transcript", &signature), Err(HandshakeFault::Bad));
-    assert_eq!(verify(0x0804, b"transcript", &signature), Err(HandshakeFault::Bad));
-    assert_eq!(verify(0x0203, b"transcript", &signature), Err(HandshakeFault::Unsupported));
+    for version in [TlsVersion::V1_2, TlsVersion::V1_3] {
+        let verify = |scheme, message: &[u8], signature: &[u8]| {
+            verify_handshake(&certificate, version, scheme, message, signature)
+        };
+        assert_eq!(verify(0x0403, b"transcript", &signature), Ok(()));
+        assert_eq!(verify(0x0403, b"another", &signature), Err(HandshakeFault::Bad));
+        assert_eq!(verify(0x0503, b"transcript", &signature), Err(HandshakeFault::Bad));
+        assert_eq!(verify(0x0804, b"transcript", &signature), Err(HandshakeFault::Bad));
+        assert_eq!(verify(0x0203, b"transcript", &signature), Err(HandshakeFault::Unsupported));
+    }
+}
+
+/// `signatureSchemesForPublicKey` of Go's `crypto/tls`.
+#[test]
+fn t3_tls_1_3_has_one_hash_for_each_curve_and_no_pkcs_1() {
+    for (algorithm, scheme, in_1_3) in [
+        (&rcgen::PKCS_ECDSA_P256_SHA256, 0x0403, Ok(())),
+        (&PKCS_ECDSA_P384_SHA384, 0x0503, Ok(())),
+        (&rcgen::PKCS_ECDSA_P521_SHA512, 0x0603, Ok(())),
+        (&rcgen::PKCS_ECDSA_P521_SHA256, 0x0403, Err(HandshakeFault::Bad)),
+        (&rcgen::PKCS_ECDSA_P521_SHA384, 0x0503, Err(HandshakeFault::Bad)),
+        (&rcgen::PKCS_ED25519, 0x0807, Ok(())),
+        (&rcgen::PKCS_RSA_SHA256, 0x0401, Err(HandshakeFault::Bad)),
+    ] {
+        let pair = Pair::with_key(None, server(&[HOST]), KeyPair::generate_for(algorithm).unwrap());
+        let (certificate, signature) = (pair.certificate(), pair.key.sign(b"transcript").unwrap());
+        let verify = |version| verify_handshake(&certificate, version, scheme, b"transcript", &signature);
+        assert_eq!(verify(TlsVersion::V1_2), Ok(()), "{algorithm:?}");
+        assert_eq!(verify(TlsVersion::V1_3), in_1_3, "{algorithm:?}");
+    }
 }
 
 #[test]

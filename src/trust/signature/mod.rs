@@ -80,10 +80,20 @@ pub enum HandshakeFault {
     Unsupported,
 }
 
+/// Those of which Go's client speaks one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TlsVersion {
+    /// Any hash goes with any curve, and RSA may sign by PKCS #1.
+    V1_2,
+    /// Each curve has its hash, and PKCS #1 is gone.
+    V1_3,
+}
+
 /// Whether a TLS handshake's signature is by the key of the server's certificate. The scheme is TLS's number
-/// (`SignatureScheme`). TLS 1.2 and 1.3 share the numbers: that 1.3 has no PKCS #1 is for the caller to hold.
+/// (`SignatureScheme`), which 1.2 and 1.3 share.
 pub fn verify_handshake(
     leaf: &Certificate,
+    version: TlsVersion,
     scheme: u16,
     message: &[u8],
     signature: &[u8],
@@ -101,6 +111,9 @@ pub fn verify_handshake(
         0x0807 => Scheme::Ed25519,
         _ => return Err(HandshakeFault::Unsupported),
     };
+    if version == TlsVersion::V1_3 && !scheme.is_of_tls_1_3(leaf.public_key()) {
+        return Err(HandshakeFault::Bad);
+    }
     scheme.verify(leaf.public_key(), message, signature).map_err(|_| HandshakeFault::Bad)
 }
 
@@ -131,6 +144,19 @@ impl Scheme {
             SignatureAlgorithm::EcdsaWithSha1 => return Err(SignatureFault::Insecure("SHA-1 with ECDSA")),
             SignatureAlgorithm::DsaWithSha256 | SignatureAlgorithm::Unknown => return Err(SignatureFault::Unsupported),
         })
+    }
+
+    /// Whether TLS 1.3 has it for such a key: P-224 signs nothing there. Go also minds whether an RSA key is large enough
+    /// for the hash; a signature by one that is not does not verify anyway.
+    fn is_of_tls_1_3(self, key: &PublicKey) -> bool {
+        match (self, key) {
+            (Self::Ecdsa(hash), PublicKey::Ecdsa { curve, .. }) => matches!(
+                (curve, hash),
+                (Curve::P256, Hash::Sha256) | (Curve::P384, Hash::Sha384) | (Curve::P521, Hash::Sha512)
+            ),
+            (Self::Rsa(Padding::Pss, _), PublicKey::Rsa { .. }) | (Self::Ed25519, PublicKey::Ed25519(_)) => true,
+            _ => false,
+        }
     }
 
     fn verify(self, key: &PublicKey, message: &[u8], signature: &[u8]) -> Result<(), SignatureFault> {

@@ -7,8 +7,9 @@ use mirrorgate::probe::{Dialler, Kind};
 use mirrorgate::review::Verdict;
 use mirrorgate::trust::{Outcome, Roots};
 use rcgen::{DnType, KeyPair, date_time_ymd};
-use rustls::RootCertStore;
 use rustls::server::WebPkiClientVerifier;
+use rustls::sign::{CertifiedKey, Signer, SigningKey};
+use rustls::{RootCertStore, SignatureAlgorithm, SignatureScheme};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::authority::{Authority, padding};
@@ -112,13 +113,57 @@ async fn p1_tls_1_2_and_1_3_and_every_kind_of_key() {
     }
 }
 
+/// A node's Go refuses it in TLS 1.3, where each curve has its hash.
+#[tokio::test]
+async fn t3_a_hash_that_is_not_the_curve_s_is_taken_in_tls_1_2_only() {
+    let authority = Authority::new("corp");
+    for (version, verdict, class) in
+        [(&rustls::version::TLS12, "trusted", "ok"), (&rustls::version::TLS13, "untrusted", "bad-signature")]
+    {
+        let key = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P521_SHA256).unwrap();
+        let certified = authority.certify_for(&["harbor.corp"], key);
+        let shown = CertifiedKey::new(
+            certified.chain.clone(),
+            Arc::new(Signing(SignatureScheme::ECDSA_NISTP256_SHA256, Arc::new(certified.key))),
+        );
+        let config = config_of(Arc::new(Always(Arc::new(shown))), &[version]);
+        let server = listen_configured(config, |stream| answer(stream, UNAUTHORIZED.into())).await;
+        let report = probe(server.address, &authority.roots()).await;
+        assert_said(&report, verdict, class, "");
+    }
+}
+
+/// A key that signs as it is told, without a look at what TLS has for it.
+#[derive(Debug)]
+struct Signing(SignatureScheme, Arc<KeyPair>);
+
+impl SigningKey for Signing {
+    fn choose_scheme(&self, _offered: &[SignatureScheme]) -> Option<Box<dyn Signer>> {
+        Some(Box::new(Self(self.0, self.1.clone())))
+    }
+
+    fn algorithm(&self) -> SignatureAlgorithm {
+        SignatureAlgorithm::ECDSA
+    }
+}
+
+impl Signer for Signing {
+    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, rustls::Error> {
+        Ok(rcgen::SigningKey::sign(&*self.1, message).unwrap())
+    }
+
+    fn scheme(&self) -> SignatureScheme {
+        self.0
+    }
+}
+
 /// What Go sends: the name in lower case; nothing for an address.
 #[tokio::test]
 async fn p1_the_server_name_is_sent_as_go_sends_it() {
     #[derive(Debug)]
     struct ByName(std::sync::Mutex<Vec<Option<String>>>, Always);
     impl rustls::server::ResolvesServerCert for ByName {
-        fn resolve(&self, hello: rustls::server::ClientHello<'_>) -> Option<Arc<rustls::sign::CertifiedKey>> {
+        fn resolve(&self, hello: rustls::server::ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
             self.0.lock().unwrap().push(hello.server_name().map(str::to_owned));
             self.1.resolve(hello)
         }
