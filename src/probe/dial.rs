@@ -276,12 +276,9 @@ impl Probe<'_> {
         if let Outcome::Trusted(_) = judgement.outcome {
             match witness.signature_fault() {
                 None => {}
-                Some(HandshakeFault::Bad) => {
+                Some(&fault) => {
                     depends_on_roots = false;
-                    judgement.outcome = Outcome::Untrusted(holds_no_key(&judgement));
-                }
-                Some(HandshakeFault::Unsupported) => {
-                    judgement.outcome = Outcome::CannotJudge(say::UNSUPPORTED_SIGNATURE.to_owned());
+                    judgement.outcome = without_proof(&judgement, fault);
                 }
             }
         }
@@ -305,12 +302,25 @@ impl Probe<'_> {
     }
 }
 
-/// The leaf is fine, but it is not the server's: another's certificate that it shows without having the key.
-fn holds_no_key(judgement: &Judgement) -> Rejection {
-    Rejection {
+/// The chain is fine, but not what the server signed the handshake with.
+fn without_proof(judgement: &Judgement, fault: HandshakeFault) -> Outcome {
+    let why = match fault {
+        // Another's certificate, which anyone can show.
+        HandshakeFault::Bad => {
+            "the server does not prove that it holds the key of the certificate that it presents".to_owned()
+        }
+        HandshakeFault::NotForKey => {
+            "the server signs the handshake by a scheme that Go does not take for the key of its certificate".to_owned()
+        }
+        HandshakeFault::SmallKey(bits) => {
+            format!("the key of the server's certificate has {bits} bits; Go takes 1024 at least")
+        }
+        HandshakeFault::Unsupported => return Outcome::CannotJudge(say::UNSUPPORTED_SIGNATURE.to_owned()),
+    };
+    Outcome::Untrusted(Rejection {
         fault: Fault::BadSignature,
         at_fault: judgement.presented.first().and_then(|leaf| leaf.as_ref().ok().cloned()),
         presented_index: Some(0),
-        why: "the server does not prove that it holds the key of the certificate that it presents".to_owned(),
-    }
+        why,
+    })
 }

@@ -406,8 +406,9 @@ fn t3_the_handshake_shows_the_key() {
         };
         assert_eq!(verify(0x0403, b"transcript", &signature), Ok(()));
         assert_eq!(verify(0x0403, b"another", &signature), Err(HandshakeFault::Bad));
-        assert_eq!(verify(0x0503, b"transcript", &signature), Err(HandshakeFault::Bad));
-        assert_eq!(verify(0x0804, b"transcript", &signature), Err(HandshakeFault::Bad));
+        let other_hash = if version == TlsVersion::V1_2 { HandshakeFault::Bad } else { HandshakeFault::NotForKey };
+        assert_eq!(verify(0x0503, b"transcript", &signature), Err(other_hash));
+        assert_eq!(verify(0x0804, b"transcript", &signature), Err(HandshakeFault::NotForKey));
         assert_eq!(verify(0x0203, b"transcript", &signature), Err(HandshakeFault::Unsupported));
     }
 }
@@ -419,10 +420,10 @@ fn t3_tls_1_3_has_one_hash_for_each_curve_and_no_pkcs_1() {
         (&rcgen::PKCS_ECDSA_P256_SHA256, 0x0403, Ok(())),
         (&PKCS_ECDSA_P384_SHA384, 0x0503, Ok(())),
         (&rcgen::PKCS_ECDSA_P521_SHA512, 0x0603, Ok(())),
-        (&rcgen::PKCS_ECDSA_P521_SHA256, 0x0403, Err(HandshakeFault::Bad)),
-        (&rcgen::PKCS_ECDSA_P521_SHA384, 0x0503, Err(HandshakeFault::Bad)),
+        (&rcgen::PKCS_ECDSA_P521_SHA256, 0x0403, Err(HandshakeFault::NotForKey)),
+        (&rcgen::PKCS_ECDSA_P521_SHA384, 0x0503, Err(HandshakeFault::NotForKey)),
         (&rcgen::PKCS_ED25519, 0x0807, Ok(())),
-        (&rcgen::PKCS_RSA_SHA256, 0x0401, Err(HandshakeFault::Bad)),
+        (&rcgen::PKCS_RSA_SHA256, 0x0401, Err(HandshakeFault::NotForKey)),
     ] {
         let pair = Pair::with_key(None, server(&[HOST]), KeyPair::generate_for(algorithm).unwrap());
         let (certificate, signature) = (pair.certificate(), pair.key.sign(b"transcript").unwrap());

@@ -76,6 +76,10 @@ pub(super) fn check_issued(certificate: &Certificate, issuer: &Certificate) -> R
 pub enum HandshakeFault {
     /// It is not that key's signature.
     Bad,
+    /// By a scheme that is not for that key, so that it is not looked at.
+    NotForKey,
+    /// By an RSA key of so many bits, which are too few whatever they sign.
+    SmallKey(usize),
     /// By a scheme that Go does not offer.
     Unsupported,
 }
@@ -112,9 +116,16 @@ pub fn verify_handshake(
         _ => return Err(HandshakeFault::Unsupported),
     };
     if version == TlsVersion::V1_3 && !scheme.is_of_tls_1_3(leaf.public_key()) {
-        return Err(HandshakeFault::Bad);
+        return Err(HandshakeFault::NotForKey);
     }
-    scheme.verify(leaf.public_key(), message, signature).map_err(|_| HandshakeFault::Bad)
+    scheme.verify(leaf.public_key(), message, signature).map_err(|fault| match fault {
+        SignatureFault::SmallKey(bits) => HandshakeFault::SmallKey(bits),
+        SignatureFault::Unsupported => HandshakeFault::NotForKey,
+        SignatureFault::Mismatch
+        | SignatureFault::NotACa
+        | SignatureFault::MayNotSign
+        | SignatureFault::Insecure(_) => HandshakeFault::Bad,
+    })
 }
 
 /// How something is signed.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use mirrorgate::trust::{Certificate, Pool, Roots};
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, CustomExtension, DnType, ExtendedKeyUsagePurpose, IsCa,
-    KeyPair, KeyUsagePurpose, SanType, date_time_ymd,
+    KeyPair, KeyUsagePurpose, PublicKeyData, SanType, date_time_ymd,
 };
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
@@ -51,23 +51,33 @@ impl Authority {
         self.make(names, key, |_| {})
     }
 
+    /// A server certificate for a public key of anyone's.
+    pub(super) fn certify_public(&self, names: &[&str], key: &impl PublicKeyData) -> CertificateDer<'static> {
+        server(names).signed_by(key, &self.issuer).unwrap().der().clone()
+    }
+
     fn make(&self, names: &[&str], key: KeyPair, change: impl FnOnce(&mut CertificateParams)) -> Certified {
-        let mut params = CertificateParams::default();
-        params.distinguished_name.push(DnType::CommonName, "a registry");
-        params.subject_alt_names = names
-            .iter()
-            .map(|name| match name.parse() {
-                Ok(address) => SanType::IpAddress(address),
-                Err(_) => SanType::DnsName((*name).try_into().unwrap()),
-            })
-            .collect();
-        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-        params.not_before = date_time_ymd(2020, 1, 1);
-        params.not_after = date_time_ymd(2120, 1, 1);
+        let mut params = server(names);
         change(&mut params);
         let chain = vec![params.signed_by(&key, &self.issuer).unwrap().der().clone()];
         Certified { chain, key }
     }
+}
+
+fn server(names: &[&str]) -> CertificateParams {
+    let mut params = CertificateParams::default();
+    params.distinguished_name.push(DnType::CommonName, "a registry");
+    params.subject_alt_names = names
+        .iter()
+        .map(|name| match name.parse() {
+            Ok(address) => SanType::IpAddress(address),
+            Err(_) => SanType::DnsName((*name).try_into().unwrap()),
+        })
+        .collect();
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    params.not_before = date_time_ymd(2020, 1, 1);
+    params.not_after = date_time_ymd(2120, 1, 1);
+    params
 }
 
 /// A certificate, those sent behind it, and its key.

@@ -6,7 +6,7 @@ use mirrorgate::image::Registry;
 use mirrorgate::probe::{Dialler, Kind};
 use mirrorgate::review::Verdict;
 use mirrorgate::trust::{Outcome, Roots};
-use rcgen::{DnType, KeyPair, date_time_ymd};
+use rcgen::{DnType, KeyPair, PublicKeyData, date_time_ymd};
 use rustls::server::WebPkiClientVerifier;
 use rustls::sign::{CertifiedKey, Signer, SigningKey};
 use rustls::{RootCertStore, SignatureAlgorithm, SignatureScheme};
@@ -129,7 +129,43 @@ async fn t3_a_hash_that_is_not_the_curve_s_is_taken_in_tls_1_2_only() {
         let config = config_of(Arc::new(Always(Arc::new(shown))), &[version]);
         let server = listen_configured(config, |stream| answer(stream, UNAUTHORIZED.into())).await;
         let report = probe(server.address, &authority.roots()).await;
-        assert_said(&report, verdict, class, "");
+        let part = if class == "ok" { "" } else { "a scheme that Go does not take for the key" };
+        assert_said(&report, verdict, class, part);
+    }
+}
+
+/// Not accused of showing another's certificate.
+#[tokio::test]
+async fn t4_a_server_with_a_small_key_is_told_of_its_size() {
+    let authority = Authority::new("corp");
+    for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
+        let shown = CertifiedKey::new(
+            vec![authority.certify_public(&["harbor.corp"], &Rsa512::new())],
+            Arc::new(Signing(SignatureScheme::RSA_PSS_SHA256, Arc::new(KeyPair::generate().unwrap()))),
+        );
+        let server = listen_configured(config_of(Arc::new(Always(Arc::new(shown))), &[version]), hold).await;
+        let report = probe(server.address, &authority.roots()).await;
+        let part = "the key of the server's certificate has 512 bits; Go takes 1024 at least";
+        assert_said(&report, "untrusted", "bad-signature", part);
+    }
+}
+
+/// A public key, with a modulus of ones.
+struct Rsa512(Vec<u8>);
+
+impl Rsa512 {
+    fn new() -> Self {
+        Self([&[0x30, 72, 0x02, 65, 0][..], &[0xff; 64], &[0x02, 3, 1, 0, 1]].concat())
+    }
+}
+
+impl PublicKeyData for Rsa512 {
+    fn der_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    fn algorithm(&self) -> &'static rcgen::SignatureAlgorithm {
+        &rcgen::PKCS_RSA_SHA256
     }
 }
 
@@ -143,7 +179,10 @@ impl SigningKey for Signing {
     }
 
     fn algorithm(&self) -> SignatureAlgorithm {
-        SignatureAlgorithm::ECDSA
+        match self.0 {
+            SignatureScheme::RSA_PSS_SHA256 => SignatureAlgorithm::RSA,
+            _ => SignatureAlgorithm::ECDSA,
+        }
     }
 }
 
