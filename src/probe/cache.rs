@@ -191,6 +191,7 @@ mod tests {
                 fault: Fault::UnknownAuthority,
                 at_fault: Some(certificate.clone()),
                 presented_index: Some(0),
+                in_pool: Some("w".repeat(1000).into()),
                 why,
             };
             let at = jiff::Timestamp::UNIX_EPOCH;

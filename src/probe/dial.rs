@@ -321,6 +321,7 @@ fn without_proof(judgement: &Judgement, fault: HandshakeFault) -> Outcome {
         fault: Fault::BadSignature,
         at_fault: judgement.presented.first().and_then(|leaf| leaf.as_ref().ok().cloned()),
         presented_index: Some(0),
+        in_pool: None,
         why,
     })
 }

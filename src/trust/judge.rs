@@ -57,6 +57,8 @@ pub struct Rejection {
     pub at_fault: Option<Arc<Certificate>>,
     /// Its place among those sent.
     pub presented_index: Option<usize>,
+    /// Where it is trusted from, if it is a trusted one: [`super::Pool::source`]. Servers often send their root, too.
+    pub in_pool: Option<Arc<str>>,
     /// For people. Raw text of certificates is in it: whoever prints it escapes and cuts it.
     pub why: String,
 }
@@ -75,7 +77,9 @@ pub fn judge(presented: &[Vec<u8>], roots: &Roots, host: &str, at: Timestamp) ->
                 Fault::InvalidCertificate => presented.iter().position(Result::is_err),
                 _ => presented.iter().position(is_at_fault),
             };
-            Outcome::Untrusted(Rejection { fault, at_fault, presented_index, why })
+            let pool = at_fault.as_deref().and_then(|at_fault| roots.pool_of(at_fault));
+            let in_pool = pool.map(|pool| pool.shared_source());
+            Outcome::Untrusted(Rejection { fault, at_fault, presented_index, in_pool, why })
         }
     };
     Judgement { presented, outcome, at }

@@ -125,34 +125,39 @@ pub(super) fn no_issuer(
         return Refusal::new(Fault::UnknownAuthority, of, why);
     };
     let candidate_is = format!("{called} is issued by \"{issuer}\", and the CA certificate of that name");
-    let (fault, why) = match fault {
+    let (fault, at_fault, why) = match fault {
         SignatureFault::Mismatch if is_key_named(of, candidate) => {
-            (Fault::BadSignature, format!("the signature of {called} does not fit the key of its issuer \"{issuer}\""))
+            let why = format!("the signature of {called} does not fit the key of its issuer \"{issuer}\"");
+            (Fault::BadSignature, of, why)
         }
         SignatureFault::Mismatch => (
             Fault::UnknownAuthority,
+            of,
             format!("{called} is issued by \"{issuer}\"; a CA certificate of that name is there, but with another key"),
         ),
         SignatureFault::NotACa => {
-            (Fault::NotACa, format!("{candidate_is} does not say CA:TRUE in its basic constraints"))
+            (Fault::NotACa, candidate, format!("{candidate_is} does not say CA:TRUE in its basic constraints"))
         }
         SignatureFault::MayNotSign => {
-            (Fault::NotACa, format!("{candidate_is} has a key usage that leaves out the signing of certificates"))
+            let why = format!("{candidate_is} has a key usage that leaves out the signing of certificates");
+            (Fault::NotACa, candidate, why)
         }
         SignatureFault::Insecure(name) => {
-            (Fault::BadSignature, format!("{called} is signed with {name}, which Go refuses as insecure"))
+            (Fault::BadSignature, of, format!("{called} is signed with {name}, which Go refuses as insecure"))
         }
         SignatureFault::Unsupported => (
             Fault::BadSignature,
+            of,
             format!(
                 "{called} is signed by an algorithm that Go does not know, or that is not for the key of \"{issuer}\""
             ),
         ),
         SignatureFault::SmallKey(bits) => {
-            (Fault::BadSignature, format!("{candidate_is} has an RSA key of {bits} bits; Go takes 1024 at least"))
+            let why = format!("{candidate_is} has an RSA key of {bits} bits; Go takes 1024 at least");
+            (Fault::BadSignature, candidate, why)
         }
     };
-    Refusal::new(fault, of, why)
+    Refusal::new(fault, at_fault, why)
 }
 
 /// Whether a certificate names the very key that the candidate has, so that there is no other CA to look for.

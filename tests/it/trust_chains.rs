@@ -279,7 +279,7 @@ fn t3_an_issuer_has_to_be_a_ca() {
         let issuing = Pair::new(Some(&root), params);
         let server = Pair::new(Some(&issuing), server(&[HOST]));
         let before =
-            "not-a-ca 0: the server's certificate is issued by \"CN=issuing\", and the CA certificate of that name";
+            "not-a-ca 1: the server's certificate is issued by \"CN=issuing\", and the CA certificate of that name";
         assert_said(&[&server, &issuing], &[&root], HOST, &format!("{before} {expected}"));
     }
     let issuing = Pair::new(Some(&root), short);

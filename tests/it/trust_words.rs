@@ -8,7 +8,10 @@ use mirrorgate::image::Registry;
 use mirrorgate::policy::Policy;
 use mirrorgate::review::Untrusted;
 use mirrorgate::trust::{Bundle, Judgement, Outcome, Pool, Rejection, Roots, judge};
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, date_time_ymd};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, CustomExtension, DnType, ExtendedKeyUsagePurpose,
+    GeneralSubtree, IsCa, KeyPair, KeyUsagePurpose, NameConstraints, date_time_ymd,
+};
 
 const HOST: &str = "harbor.corp";
 
@@ -145,6 +148,84 @@ fn t4_an_expired_ca_of_the_policy_is_to_be_replaced_there() {
     assert!(untrusted.certificate.starts_with("  certificate  a CA of the policy\n"), "{}", untrusted.certificate);
     let mend = untrusted.mend(&registry(), None);
     assert!(mend.contains("replace it by one that is valid"), "{mend}");
+}
+
+/// T4: where a CA of the policy is what is wrong, it is what is to be replaced, whether the server sends it along or not.
+#[test]
+fn t4_a_ca_of_the_policy_that_is_at_fault_is_to_be_replaced_there() {
+    let mut strange = CustomExtension::from_oid_content(&[1, 2, 3, 4], vec![5, 0]);
+    strange.set_criticality(true);
+    let table: [(&dyn Fn(&mut CertificateParams), &str, &str); 7] = [
+        (&|params| params.not_after = date_time_ymd(2026, 2, 1), "expired", "is valid"),
+        (&|params| params.not_before = date_time_ymd(2026, 12, 1), "not-yet-valid", "put one beside it that is valid"),
+        (
+            &|params| params.is_ca = IsCa::ExplicitNoCa,
+            "not-a-ca",
+            "replace it by one that may sign the certificates below it",
+        ),
+        (
+            &|params| params.key_usages = vec![KeyUsagePurpose::DigitalSignature],
+            "not-a-ca",
+            "may sign the certificates below it",
+        ),
+        (
+            &|params| params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth],
+            "wrong-usage",
+            "is for TLS servers",
+        ),
+        (
+            &|params| {
+                params.name_constraints = Some(NameConstraints {
+                    permitted_subtrees: vec![GeneralSubtree::DnsName("other.corp".to_owned())],
+                    excluded_subtrees: vec![],
+                });
+            },
+            "name-constraint",
+            "may sign for these names",
+        ),
+        (&|params| params.custom_extensions.push(strange.clone()), "unhandled-extension", "has no such extension"),
+    ];
+    for (change, class, better) in table {
+        let mut params = params("Corp Root CA", &[]);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        change(&mut params);
+        let ca = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+        let leaf = leaf(self::params("harbor", &[HOST]), &ca);
+        for (chain, which) in [
+            (vec![leaf.clone()], "  certificate  a CA of the policy\n"),
+            (
+                vec![leaf.clone(), ca.der().to_vec()],
+                "  certificate  a CA of the policy, and number 2 of 2 that the server sends\n",
+            ),
+        ] {
+            let (judgement, rejection) = judged(&chain, &[&ca], AT);
+            assert_eq!(rejection.in_pool.as_deref(), Some("additionalTrustedCAs corp"), "{rejection:?}");
+            let untrusted = Untrusted::new(&judgement, &rejection);
+            assert_eq!(untrusted.fault.as_str(), class);
+            assert!(untrusted.certificate.starts_with(which), "{}", untrusted.certificate);
+            let mend = untrusted.mend(&registry(), None);
+            assert!(mend.starts_with("This CA is one of the policy's (additionalTrustedCAs corp): "), "{mend}");
+            assert!(mend.contains(better) && mend.contains("there and on the nodes"), "{mend}");
+        }
+        // Where it is not the policy's, it is not said to be.
+        let (judgement, rejection) = judged(&[leaf, ca.der().to_vec()], &[&authority("Another")], AT);
+        assert_eq!(rejection.in_pool, None);
+        let mend = Untrusted::new(&judgement, &rejection).mend(&registry(), None);
+        assert!(!mend.contains("one of the policy's"), "{mend}");
+    }
+}
+
+/// T4: trusted by itself, the server's certificate is to be renewed by its owner first.
+#[test]
+fn t4_an_expired_certificate_that_is_trusted_by_itself_is_to_be_replaced_on_both_sides() {
+    let mut own = params("harbor", &[HOST]);
+    own.not_after = date_time_ymd(2026, 2, 1);
+    let own = CertifiedIssuer::self_signed(own, KeyPair::generate().unwrap()).unwrap();
+    let (judgement, rejection) = judged(&[own.der().to_vec()], &[&own], AT);
+    let mend = Untrusted::new(&judgement, &rejection).mend(&registry(), None);
+    let expected = "The server's certificate is itself one of the policy's (additionalTrustedCAs corp): whoever runs \
+                    harbor.corp:5000 must replace it by one that is valid; then replace it there and on the nodes, too.";
+    assert_eq!(mend, expected);
 }
 
 /// Trap 17, A6: nothing raw of a certificate gets into a message, and no more of it than can be read.

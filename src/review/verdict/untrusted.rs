@@ -37,10 +37,11 @@ pub struct Untrusted {
     pub why: Box<str>,
     /// What the certificate at fault says: a fact a line.
     pub certificate: Box<str>,
-    /// Whether the certificate at fault is a CA of the policy.
-    is_of_policy: bool,
     /// Whether further CAs could make it trusted: not where the server's own certificate is at fault.
     pub depends_on_roots: bool,
+    /// The key or bundle of the policy that has the certificate at fault, and whether that is the server's own.
+    of_policy: Option<Box<str>>,
+    is_servers_own: bool,
     authority: Authority,
 }
 
@@ -72,8 +73,9 @@ impl Untrusted {
             at: judgement.at,
             why: Escaped::cut(&rejection.why, MOST_WHY_CHARS).to_string().into(),
             certificate: certificate(judgement, rejection).into(),
-            is_of_policy: rejection.presented_index.is_none() && rejection.at_fault.is_some(),
             depends_on_roots: depends_on_roots(rejection),
+            of_policy: rejection.in_pool.as_deref().map(named),
+            is_servers_own: rejection.presented_index == Some(0),
             authority,
         }
     }
@@ -86,7 +88,8 @@ impl Untrusted {
             Authority::NotSent { issuer } => issuer.len(),
             Authority::Unreadable => 0,
         };
-        size_of::<Self>() + self.why.len() + self.certificate.len() + authority
+        let of_policy = self.of_policy.as_deref().map_or(0, str::len);
+        size_of::<Self>() + self.why.len() + self.certificate.len() + of_policy + authority
     }
 
     /// What mends it: the lines to add to the policy, or that none would help. `mirror` is the one whose endpoint the registry is.
@@ -106,16 +109,27 @@ impl Untrusted {
     fn mend_with(&self, registry: &Registry, mirror: Option<&Mirror>, pem: Option<&str>) -> String {
         let nothing = |what: &str| format!("Nothing in the policy mends this: {what}.");
         let owner = format!("whoever runs {registry}");
+        if let (Some(source), Some(better)) = (&self.of_policy, better(self.fault)) {
+            return match self.is_servers_own {
+                false => format!(
+                    "This CA is one of the policy's ({source}): replace it by one that {better}, there and on the nodes."
+                ),
+                // Trusted by itself: without the server's, the policy's helps nothing.
+                true => format!(
+                    "The server's certificate is itself one of the policy's ({source}): {owner} must replace it by one that \
+                     {better}; then replace it there and on the nodes, too."
+                ),
+            };
+        }
+        if let (Some(source), Fault::NotYetValid, false) = (&self.of_policy, self.fault, self.is_servers_own) {
+            return format!(
+                "This CA is one of the policy's ({source}): put one beside it that is valid, there and on the nodes; if {:.0} \
+                 is not the time now, set the clock of mirrorgate's node.",
+                self.at
+            );
+        }
         match self.fault {
             Fault::UnknownAuthority => self.add_the_ca(registry, mirror, pem),
-            Fault::NotYetValid if self.is_of_policy => format!(
-                "This CA is one of the policy's: put one beside it that is valid, there and on the nodes; if {:.0} is not \
-                 the time now, set the clock of mirrorgate's node.",
-                self.at
-            ),
-            Fault::Expired if self.is_of_policy => {
-                "This CA is one of the policy's: replace it by one that is valid, there and on the nodes.".to_owned()
-            }
             Fault::Expired => nothing(&format!("{owner} must renew the certificate")),
             Fault::NotYetValid => nothing(&format!(
                 "the certificate begins later; if {:.0} is not the time now, set the clock of mirrorgate's node",
@@ -199,6 +213,23 @@ fn depends_on_roots(rejection: &Rejection) -> bool {
     }
 }
 
+/// What a certificate of the policy has to do better, where that is at fault.
+fn better(fault: Fault) -> Option<&'static str> {
+    match fault {
+        Fault::Expired => Some("is valid"),
+        Fault::NotACa => Some("may sign the certificates below it"),
+        Fault::WrongUsage => Some("is for TLS servers"),
+        Fault::NameConstraint => Some("may sign for these names"),
+        Fault::UnhandledExtension => Some("has no such extension"),
+        Fault::BadSignature => Some("has a larger key"),
+        Fault::UnknownAuthority
+        | Fault::NotYetValid
+        | Fault::NameMismatch
+        | Fault::InvalidCertificate
+        | Fault::Other => None,
+    }
+}
+
 /// The last certificate of the chain that the server sends, and whether it signs itself.
 fn authority(judgement: &Judgement) -> Option<(&Certificate, bool)> {
     let readable = || judgement.presented.iter().flatten();
@@ -221,6 +252,9 @@ fn certificate(judgement: &Judgement, rejection: &Rejection) -> String {
     let which = match rejection.presented_index {
         Some(0) if sent == 1 => "the only one that the server sends".to_owned(),
         Some(0) => format!("the server's own, the first of {sent} that it sends"),
+        Some(index) if rejection.in_pool.is_some() => {
+            format!("a CA of the policy, and number {} of {sent} that the server sends", index + 1)
+        }
         Some(index) => format!("number {} of {sent} that the server sends", index + 1),
         None => "a CA of the policy".to_owned(),
     };
