@@ -166,7 +166,8 @@ async fn t2_the_cas_of_the_policy_hold_for_their_registries_alone() {
     let server = good(&Authority::new("other").certify(&["mirror.corp"])).await;
     let output = probe_at("mirror.corp", &server, &["--policy", path(&policy), "-o", "json"]).await;
     let fix = entries(&output, 1)[0]["fix"].to_string();
-    assert!(fix.contains("- name: harbor") && fix.contains("caBundle"), "{fix}");
+    // Beside its own caBundle, which stays in force.
+    assert!(fix.contains("additionalTrustedCAs") && !fix.contains("caBundle"), "{fix}");
 }
 
 /// Bundles that live in the cluster cannot be read here; files are.
