@@ -36,6 +36,17 @@ pub enum Kind {
     Plain,
 }
 
+impl Kind {
+    /// Where registries listen that name no port.
+    #[must_use]
+    pub fn usual_port(self) -> u16 {
+        match self {
+            Self::Full | Self::HandshakeOnly => 443,
+            Self::Plain => 80,
+        }
+    }
+}
+
 /// One registry that is to be asked, and how.
 #[derive(Clone, Copy, Debug)]
 pub struct Target<'a> {
@@ -154,8 +165,7 @@ impl Probe<'_> {
     }
 
     fn port(&self) -> u16 {
-        let usual = if self.target.checked == Kind::Plain { 80 } else { 443 };
-        self.target.registry.port().unwrap_or(usual)
+        self.target.registry.port().unwrap_or(self.target.checked.usual_port())
     }
 
     /// The addresses to dial: looked up once, every one of them checked.

@@ -73,7 +73,10 @@ impl Args {
             },
         };
         let sources = RootSources::read(&ca, !no_system_roots, policy.as_ref())?;
-        for resolution in resolve.iter().filter(|resolution| !hosts.iter().any(|host| resolution.is_for(host))) {
+        let is_used = |resolution: &Resolution| {
+            hosts.iter().any(|host| resolution.is_for(host, kind(checked(policy.as_ref(), host))))
+        };
+        for resolution in resolve.iter().filter(|resolution| !is_used(resolution)) {
             anstream::eprintln!("warning: --resolve {resolution} is for none of the registries that are asked");
         }
         let asking = Asking { policy: policy.as_ref(), sources, resolve, timeout, dialler: Dialler::new() };
@@ -106,13 +109,8 @@ struct Asking<'a> {
 
 impl Asking<'_> {
     async fn ask(&self, registry: &Registry) -> Probed {
-        let checked = self.policy.and_then(|policy| policy.checked(registry.as_str()));
-        let kind = match checked {
-            Some(Checked::Mirror(mirror)) if mirror.plain_http() => Kind::Plain,
-            Some(Checked::Anything) => Kind::HandshakeOnly,
-            // What the policy does not have checked is asked all the same: by this command line.
-            Some(Checked::Mirror(_) | Checked::Listed(_)) | None => Kind::Full,
-        };
+        let checked = checked(self.policy, registry);
+        let kind = kind(checked);
         let host = registry.host().trim_start_matches('[').trim_end_matches(']');
         let is_literal_endpoint = |policy: &Policy| host.parse().is_ok_and(|host| policy.is_literal_endpoint(host));
         let is_mirror = matches!(checked, Some(Checked::Mirror(_)));
@@ -123,13 +121,27 @@ impl Asking<'_> {
             denied: self.policy.map(Policy::denied_networks).unwrap_or_default(),
             literal_allowed: is_mirror && self.policy.is_some_and(is_literal_endpoint),
             timeout: self.timeout.or_else(policy_timeout).unwrap_or(TIMEOUT),
-            resolve: self.resolve.iter().find(|resolution| resolution.is_for(registry)).map(Resolution::address),
+            resolve: self.resolve.iter().find(|resolution| resolution.is_for(registry, kind)).map(Resolution::address),
         };
         let (roots, absent) = self.sources.of(registry, self.policy);
         let mut report = self.dialler.probe(&target, &roots).await;
         report.verdict = roots::settle(report.verdict, &absent);
         let mirror = checked.and_then(Checked::mirror).cloned();
         Probed { report, mirror }
+    }
+}
+
+/// What the policy has to do with a registry.
+fn checked<'p>(policy: Option<&'p Policy>, registry: &Registry) -> Option<Checked<'p>> {
+    policy.and_then(|policy| policy.checked(registry.as_str()))
+}
+
+/// How it is asked. What the policy does not have checked is asked all the same: by this command line.
+fn kind(checked: Option<Checked<'_>>) -> Kind {
+    match checked {
+        Some(Checked::Mirror(mirror)) if mirror.plain_http() => Kind::Plain,
+        Some(Checked::Anything) => Kind::HandshakeOnly,
+        Some(Checked::Mirror(_) | Checked::Listed(_)) | None => Kind::Full,
     }
 }
 

@@ -5,9 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 
 use crate::image::Registry;
-
-/// Where registries listen that name no port.
-const HTTPS: u16 = 443;
+use crate::probe::Kind;
 
 /// One `--resolve`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,10 +28,10 @@ pub(super) enum InvalidResolution {
 }
 
 impl Resolution {
-    /// Whether it is the address of this registry.
-    pub(super) fn is_for(&self, registry: &Registry) -> bool {
+    /// Whether it is the address of this registry, which is asked so.
+    pub(super) fn is_for(&self, registry: &Registry, kind: Kind) -> bool {
         let names = [registry.host(), registry.dialled_host()];
-        names.contains(&&*self.host) && registry.port().unwrap_or(HTTPS) == self.port
+        names.contains(&&*self.host) && registry.port().unwrap_or(kind.usual_port()) == self.port
     }
 
     pub(super) fn address(&self) -> SocketAddr {
@@ -95,13 +93,21 @@ mod tests {
             ("registry-1.docker.io:443:127.0.0.1", "docker.io", "127.0.0.1:443"),
         ] {
             let resolution: Resolution = text.parse().unwrap();
-            assert!(resolution.is_for(&Registry::parse(registry).unwrap()), "{text}");
+            assert!(resolution.is_for(&Registry::parse(registry).unwrap(), Kind::Full), "{text}");
             assert_eq!(resolution.address().to_string(), address, "{text}");
             assert_eq!(resolution.to_string(), text);
         }
         let resolution: Resolution = "harbor.corp:5000:10.0.0.1".parse().unwrap();
-        assert!(!resolution.is_for(&Registry::parse("harbor.corp").unwrap()));
-        assert!(!resolution.is_for(&Registry::parse("quay.corp:5000").unwrap()));
+        assert!(!resolution.is_for(&Registry::parse("harbor.corp").unwrap(), Kind::Full));
+        assert!(!resolution.is_for(&Registry::parse("quay.corp:5000").unwrap(), Kind::Full));
+    }
+
+    #[test]
+    fn t6_a_plain_http_mirror_without_a_port_is_at_80() {
+        let registry = Registry::parse("mirror.lab").unwrap();
+        let is_for = |text: &str, kind| text.parse::<Resolution>().unwrap().is_for(&registry, kind);
+        assert!(is_for("mirror.lab:80:10.0.0.1", Kind::Plain) && !is_for("mirror.lab:443:10.0.0.1", Kind::Plain));
+        assert!(is_for("mirror.lab:443:10.0.0.1", Kind::Full) && !is_for("mirror.lab:80:10.0.0.1", Kind::Full));
     }
 
     #[test]
