@@ -84,7 +84,7 @@ impl Args {
 
 /// What the registries answer that the images are pulled from, each asked once.
 fn ask(policy: &Policy, images: &[String]) -> anyhow::Result<Asked> {
-    let bundles = ca_bundles::read(policy, &[]);
+    let bundles = ca_bundles::read(policy, &[], "");
     let unasked = |verdicts: &Verdicts| -> BTreeSet<String> {
         images.iter().filter_map(|image| settle_image(policy, image, verdicts).1).collect()
     };

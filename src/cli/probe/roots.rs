@@ -9,6 +9,7 @@ use anyhow::{Context, bail};
 
 use crate::image::Registry;
 use crate::policy::{BundleRef, CaSource, Policy};
+use crate::probe::MOST_BUNDLE_BYTES;
 use crate::review::{Unknown, UnknownClass, Verdict};
 use crate::trust::{Bundle, Pool, Roots, public_roots};
 
@@ -81,6 +82,9 @@ pub(super) fn settle(verdict: Verdict, absent: &[BundleRef]) -> Verdict {
 
 fn pool(path: &Path, source: &str) -> anyhow::Result<Pool> {
     let text = std::fs::read(path).with_context(|| format!("{source} cannot be read"))?;
+    if text.len() > MOST_BUNDLE_BYTES {
+        bail!("{source} has more than {MOST_BUNDLE_BYTES} bytes");
+    }
     let Bundle { certificates, skipped } = Bundle::read(&text);
     if certificates.is_empty() {
         let why: Vec<String> = skipped.iter().map(|skipped| format!(": {skipped}")).collect();

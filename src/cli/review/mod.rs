@@ -115,7 +115,7 @@ impl Args {
         let modes: Vec<_> = documents.iter().flatten().flat_map(|d| manifest::namespace_modes(d)).collect();
         let readable: Vec<_> = documents.iter().flatten().map(Vec::as_slice).collect();
         let secrets = Secrets::read(&policy, readable.iter().copied(), &namespace);
-        let asked = if probe { ask(&policy, &readable)? } else { Asked::nobody() };
+        let asked = if probe { ask(&policy, &readable, &namespace)? } else { Asked::nobody() };
         let mode_of = |namespace: &str| match mode {
             Some(ModeArg::Enforce) => Mode::Enforce,
             Some(ModeArg::Audit) => Mode::Audit,
@@ -192,8 +192,8 @@ fn report(reviewed: &[Reviewed<'_>], output: Form) -> bool {
 }
 
 /// What the registries answer that the pods of the manifests are pulled from.
-fn ask(policy: &Policy, documents: &[&[Node]]) -> anyhow::Result<Asked> {
-    let bundles = ca_bundles::read(policy, documents);
+fn ask(policy: &Policy, documents: &[&[Node]], namespace: &str) -> anyhow::Result<Asked> {
+    let bundles = ca_bundles::read(policy, documents, namespace);
     let unasked = |verdicts: &Verdicts| -> BTreeSet<String> {
         let objects = documents.iter().flat_map(|documents| manifest::objects(documents));
         objects.flat_map(|object| judge::unasked(policy, verdicts, &object)).collect()

@@ -157,6 +157,36 @@ async fn a_bundle_that_is_not_among_the_manifests_makes_nobody_untrusted() {
     assert_eq!(desk.json(&with_probe, 0).await[0]["verdicts"][0]["verdict"], "trusted");
 }
 
+/// As the server would find them: in the namespace of what names none, and no larger than it reads.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn t2_a_bundle_among_the_manifests_is_found_and_bounded_as_in_a_cluster() {
+    let ours = Authority::new("Our CA");
+    let registry = good(&ours.certify(&["127.0.0.1"])).await;
+    let bundle = "  caBundle: {configMap: {namespace: kube-system, name: ca, key: ca.crt}}\n";
+    let desk = |text: &str| {
+        let map =
+            json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "ca"}, "data": {"ca.crt": text}});
+        let manifests = format!("{map}\n{}", pods(&["nginx"]));
+        Desk::new(&[("policy.yaml", &policy(&[&registry], bundle)), ("manifests.yaml", &manifests)])
+    };
+    let in_default = [&REVIEW[..], &["--probe"]].concat();
+    let in_kube_system = [&in_default[..], &["--namespace", "kube-system"]].concat();
+    let found = desk(&pem(&ours));
+    assert_eq!(found.json(&in_kube_system, 0).await[0]["verdicts"][0]["verdict"], "trusted");
+    assert_eq!(found.json(&in_default, 0).await[0]["verdicts"][0]["class"], "cannot-judge");
+
+    let large = pem(&ours) + &"#".repeat(1 << 20);
+    let output = desk(&large).run(&in_kube_system).await;
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.ends_with(", key ca.crt: it has more than 1048576 bytes\n"), "{said}");
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), &large).unwrap();
+    let bundle = format!("  caBundle: {{file: '{}'}}\n", file.path().display());
+    let desk = Desk::new(&[("policy.yaml", &policy(&[&registry], &bundle)), ("manifests.yaml", &pods(&["nginx"]))]);
+    let verdict = &desk.json(&in_default, 0).await[0]["verdicts"][0];
+    assert_eq!(verdict["class"], "cannot-judge", "a file as well");
+}
+
 fn base64(bytes: &[u8]) -> String {
     use base64::Engine as _;
     base64::engine::general_purpose::STANDARD.encode(bytes)
