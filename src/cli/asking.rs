@@ -7,7 +7,7 @@ use futures::StreamExt as _;
 use futures::stream;
 use tokio::runtime::{Builder, Runtime};
 
-use crate::policy::Policy;
+use crate::policy::{Checked, Policy};
 use crate::probe::{Bundles, Dialler, Question, Report};
 use crate::review::{Verdict, Verdicts};
 
@@ -24,6 +24,20 @@ impl Asked {
     pub(super) fn nobody() -> Self {
         Self { verdicts: Verdicts::not_asked_for(), reports: Vec::new() }
     }
+
+    /// What was seen of a registry, if it was asked.
+    pub(super) fn report(&self, registry: &str) -> Option<&Report> {
+        self.reports.iter().find(|report| report.registry.as_str() == registry)
+    }
+}
+
+/// What mends it that a registry is untrusted; nothing where its certificate is not what is wrong.
+pub(super) fn fix(policy: &Policy, report: &Report) -> Option<String> {
+    let Report { registry, judgement: Some(judgement), verdict: Verdict::Untrusted(untrusted), .. } = report else {
+        return None;
+    };
+    let mirror = policy.checked(registry.as_str()).and_then(Checked::mirror);
+    Some(untrusted.whole_mend(registry, mirror, judgement))
 }
 
 /// Whom registries are asked by.

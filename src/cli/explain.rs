@@ -14,10 +14,10 @@ use crate::image::{Escaped, ParseError, Reference};
 use crate::policy::{Checked, Policy, PullSecretSource, Route};
 use crate::probe::Report;
 use crate::review::{
-    CheckedRegistry, Kept, Outcome, UnknownClass, Verdict, Verdicts, plan_image, pull_secret_names, settle_image,
+    CheckedRegistry, Kept, Outcome, UnknownClass, Verdicts, plan_image, pull_secret_names, settle_image,
 };
 
-use super::asking::{Asked, Asking};
+use super::asking::{Asked, Asking, fix};
 use super::{Output, OutputArgs, ca_bundles, policy_file, print_result};
 
 /// Tell how an image is read, which rule of the policy it meets, what it becomes, which pull secrets go with it, and
@@ -163,15 +163,16 @@ struct Answer {
 
 impl Answer {
     fn new(policy: &Policy, report: &Report) -> Self {
-        let Report { registry, judgement, verdict, .. } = report;
+        let Report { registry, verdict, .. } = report;
         let mirror = policy.checked(registry.as_str()).and_then(|checked| checked.mirror());
-        let fix = match (verdict, judgement) {
-            (Verdict::Untrusted(untrusted), Some(judgement)) => Some(untrusted.whole_mend(registry, mirror, judgement)),
-            _ => None,
-        };
         let (registry, images) = (registry.as_str().into(), Vec::new());
         let checked = CheckedRegistry { registry, mirror, verdict: verdict.clone(), images };
-        Self { verdict: verdict.as_str(), class: verdict.class(), message: checked.to_string(), fix }
+        Self {
+            verdict: verdict.as_str(),
+            class: verdict.class(),
+            message: checked.to_string(),
+            fix: fix(policy, report),
+        }
     }
 
     /// A plain HTTP mirror that answers has no certificate to trust.
@@ -266,8 +267,8 @@ impl<'a> Explained<'a> {
                 explained.error = Some(ErrorParts { kind: "invalid-result", message: error.to_string() });
             }
         }
-        let of_it = |report: &&Report| explained.pulled_from.as_deref() == Some(report.registry.as_str());
-        explained.answer = asked.reports.iter().find(of_it).map(|report| Answer::new(policy, report));
+        let report = explained.pulled_from.as_deref().and_then(|registry| asked.report(registry));
+        explained.answer = report.map(|report| Answer::new(policy, report));
         explained
     }
 

@@ -76,6 +76,9 @@ pub(super) struct RegistryVerdict {
     pub(super) verdict: &'static str,
     pub(super) class: &'static str,
     pub(super) message: String,
+    /// What mends it that it is untrusted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) fix: Option<String>,
     /// The fields of the images that are pulled from it.
     pub(super) images: Vec<String>,
 }
@@ -222,6 +225,7 @@ fn verdict(prefix: &str, plan: &Plan<'_, '_>, decision: Decision, patch: Vec<Jso
         verdict: checked.verdict.as_str(),
         class: checked.verdict.class(),
         message: checked.to_string(),
+        fix: None,
         images: checked.images.iter().filter_map(field).collect(),
     });
     Verdict {

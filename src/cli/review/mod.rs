@@ -21,7 +21,7 @@ use crate::policy::Policy;
 use crate::review::{Mode, Verdicts};
 use crate::yaml::{Limits, Node, parse_documents, position};
 
-use super::asking::{Asked, Asking};
+use super::asking::{Asked, Asking, fix};
 use super::{Common, ca_bundles, policy_file, print_result};
 use judge::Verdict;
 use manifest::Object;
@@ -133,6 +133,7 @@ impl Args {
                             let namespace = object.namespace().unwrap_or(&namespace).to_owned();
                             let mode = mode_of(&namespace);
                             let verdict = judge::judge(&policy, mode, &namespace, &secrets, &asked.verdicts, &object);
+                            let verdict = verdict.map(|verdict| with_fixes(verdict, &policy, &asked));
                             Finding { object, namespace, mode, verdict }
                         })
                         .collect()
@@ -199,6 +200,14 @@ fn ask(policy: &Policy, documents: &[&[Node]], namespace: &str) -> anyhow::Resul
         objects.flat_map(|object| judge::unasked(policy, verdicts, &object)).collect()
     };
     Ok(Asking::new(policy, &bundles)?.settle(unasked))
+}
+
+/// With what mends each registry that is untrusted.
+fn with_fixes(mut verdict: Verdict, policy: &Policy, asked: &Asked) -> Verdict {
+    for of_registry in &mut verdict.verdicts {
+        of_registry.fix = asked.report(&of_registry.registry).and_then(|report| fix(policy, report));
+    }
+    verdict
 }
 
 fn read_documents(source: &input::Source) -> Result<Vec<Node>, String> {

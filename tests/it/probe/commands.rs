@@ -108,8 +108,12 @@ async fn t5_review_with_probe_decides_by_what_the_registries_answer() {
     };
     let message = &entries[0]["verdicts"][0]["message"];
     assert_eq!(at(&entries[0]), known(&trusted, "trusted", "ok", message));
-    let message = &entries[1]["verdicts"][0]["message"];
-    assert_eq!(at(&entries[1]), known(&untrusted, "untrusted", "unknown-authority", message));
+    let (message, fix) = (&entries[1]["verdicts"][0]["message"], &entries[1]["verdicts"][0]["fix"]);
+    let mut expected = known(&untrusted, "untrusted", "unknown-authority", message);
+    expected[0]["fix"] = fix.clone();
+    assert_eq!(at(&entries[1]), expected);
+    let explained = desk.json(&["explain", "--policy", "policy.yaml", "--probe", "quay.io/a/b"], 1).await;
+    assert!(fix.as_str().is_some_and(|fix| fix.contains("caBundle:")) && *fix == explained[0]["fix"], "{fix}");
     assert_eq!(entries[1]["causes"][0]["reason"], "RegistryUntrusted");
     assert_eq!(at(&entries[3]), json!([]));
     let said = desk.text(&with_probe, 1).await;
