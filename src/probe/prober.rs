@@ -78,10 +78,11 @@ impl Prober {
                 continue;
             };
             // Whom nobody asked for by then was not probed again; now somebody does.
-            if kept.ask() && now >= kept.refresh_at {
-                if let Some(question) = Question::new(&loaded.policy, &bundles, registry) {
-                    let _ = self.asks.send(Ask { under, question, waiter: None });
-                }
+            if kept.ask()
+                && now >= kept.refresh_at
+                && let Some(question) = Question::new(&loaded.policy, &bundles, registry)
+            {
+                let _ = self.asks.send(Ask { under, question, waiter: None });
             }
             verdicts.put(registry, kept.verdict.clone());
         }
@@ -101,22 +102,28 @@ impl Prober {
         until: Instant,
         verdicts: &mut Verdicts,
     ) {
-        let mut not_named = 0;
-        let mut answers = Vec::with_capacity(missing.len());
+        let mut answers = Vec::new();
         let mut put = |registry: &str, verdict: Verdict, result| {
             self.metrics.verdict_cache_requests(result, 1);
             verdicts.put(registry, verdict);
         };
+        // One body can name a hundred thousand hosts, and the policy hundreds of CAs: what is refused costs a look at the
+        // policy's index, and no question is put together.
+        let mut not_named = 0;
+        let beyond = not_asked("the pod names more unknown registries than are asked for one pod");
         for &(registry, under) in missing {
+            let lane = loaded.policy.checked(registry).map(Lane::of);
+            if lane.is_some_and(|lane| lane != Lane::Named) {
+                not_named += 1;
+                if not_named > MOST_OF_A_REVIEW {
+                    put(registry, beyond.clone(), "refused");
+                    continue;
+                }
+            }
             let Some(question) = Question::new(&loaded.policy, bundles, registry) else {
                 put(registry, not_asked("the policy does not have it checked"), "refused");
                 continue;
             };
-            not_named += usize::from(question.lane() != Lane::Named);
-            if question.lane() != Lane::Named && not_named > MOST_OF_A_REVIEW {
-                put(registry, not_asked("the pod names more unknown registries than are asked for one pod"), "refused");
-                continue;
-            }
             let (waiter, answer) = oneshot::channel();
             // Where nobody receives it, the process ends: the answer fails at once.
             let _ = self.asks.send(Ask { under, question, waiter: Some(waiter) });
@@ -617,6 +624,26 @@ mod tests {
     fn ca() -> Arc<Pool> {
         let made = rcgen::generate_simple_self_signed(vec!["ca.test".to_owned()]).unwrap();
         Arc::new(Pool::new("a test", Bundle::read(made.cert.pem().as_bytes()).certificates))
+    }
+
+    /// Nothing is made for each of the hosts that one body names beyond those that are asked.
+    #[tokio::test(start_paused = true)]
+    async fn p2_what_is_refused_of_one_body_is_refused_in_one_breath() {
+        let world = World::new(&[GOOD]);
+        let hosts: Vec<String> = (0..5000).map(|host| format!("host{host}.test")).collect();
+        let all: Vec<&str> = hosts.iter().map(String::as_str).chain([GOOD]).collect();
+        let verdicts = world.ask_all(&all, 5.0).await;
+        let why = |host: &String| match verdicts.get(host) {
+            Some(Verdict::Unknown(unknown)) => Arc::clone(&unknown.why),
+            verdict => panic!("{host}: {verdict:?}"),
+        };
+        let first = why(&hosts[16]);
+        assert!(hosts[16..].iter().all(|host| Arc::ptr_eq(&why(host), &first)), "{first}");
+        assert_eq!(
+            (verdicts.get("host15.test"), verdicts.get(GOOD)),
+            (Some(&Verdict::Trusted), Some(&Verdict::Trusted))
+        );
+        assert_eq!(world.registries.asked.lock().unwrap().len(), 17);
     }
 
     fn file() -> BundleRef {

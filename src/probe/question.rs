@@ -43,6 +43,18 @@ pub(super) enum Lane {
     Any,
 }
 
+impl Lane {
+    /// That of a registry that is checked.
+    pub(super) fn of(checked: Checked<'_>) -> Self {
+        match checked {
+            Checked::Mirror(_) => Self::Named,
+            Checked::Listed(pattern) if pattern.exact().is_some() => Self::Named,
+            Checked::Listed(_) => Self::Suffix,
+            Checked::Anything => Self::Any,
+        }
+    }
+}
+
 impl Question {
     /// What is asked of a registry, in canonical form. `None` where the policy does not have it checked: it is not dialled
     /// (P2).
@@ -50,12 +62,11 @@ impl Question {
     pub fn new(policy: &Policy, bundles: &Bundles, registry: &str) -> Option<Self> {
         let checked = policy.checked(registry)?;
         let registry = Registry::parse(registry).ok()?;
-        let (lane, kind) = match checked {
-            Checked::Mirror(mirror) if mirror.plain_http() => (Lane::Named, Kind::Plain),
-            Checked::Mirror(_) => (Lane::Named, Kind::Full),
-            Checked::Listed(pattern) if pattern.exact().is_some() => (Lane::Named, Kind::Full),
-            Checked::Listed(_) => (Lane::Suffix, Kind::Full),
-            Checked::Anything => (Lane::Any, Kind::HandshakeOnly),
+        let lane = Lane::of(checked);
+        let kind = match checked {
+            Checked::Mirror(mirror) if mirror.plain_http() => Kind::Plain,
+            Checked::Mirror(_) | Checked::Listed(_) => Kind::Full,
+            Checked::Anything => Kind::HandshakeOnly,
         };
         let mirror = match checked {
             Checked::Mirror(mirror) => Some(mirror.name().to_owned()),
