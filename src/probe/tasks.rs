@@ -18,7 +18,7 @@ use super::changes::Changes;
 use super::desk::{Desk, Full, Start};
 use super::freshness::Freshness;
 use super::prober::not_asked;
-use super::question::Question;
+use super::question::{Lane, Question};
 use super::{Bundles, Report};
 use crate::policy::LoadedPolicy;
 use crate::review::{Unknown, UnknownClass, Unreachable, UnreachableClass, Verdict};
@@ -239,11 +239,13 @@ impl ProbeTasks {
         }
     }
 
-    /// Probes what is in use before its verdict ends.
+    /// Probes before its verdict ends what is in use, and what the policy names: of those there are only so many, and the
+    /// first pod after a quiet night waits for none.
     fn sweep(&mut self) {
         self.sweep_at = None;
         let Some((loaded, bundles)) = self.in_force() else { return };
         let now = Instant::now();
+        let is_named = |registry: &str| loaded.policy.checked(registry).map(Lane::of) == Some(Lane::Named);
         let (mut in_force, mut next, mut wanted) = (0, None::<Instant>, Vec::new());
         for (key, kept) in self.cache.iter().filter(|(_, kept)| now < kept.until) {
             if key.under != Under::of(&loaded, &bundles, &key.registry) {
@@ -253,7 +255,8 @@ impl ProbeTasks {
             let is_due = kept.refresh_at <= now;
             let then = if is_due { kept.until } else { kept.refresh_at };
             next = Some(next.map_or(then, |next| next.min(then)));
-            if is_due && (kept.is_in_use() || kept.doubted) {
+            let is_wanted = || kept.is_in_use() || kept.doubted || is_named(&key.registry);
+            if is_due && is_wanted() {
                 wanted.push((key, kept));
             }
         }
