@@ -19,7 +19,8 @@ use super::{BundleKeeper, MOST_BUNDLE_BYTES};
 pub struct BundleFiles {
     policy: watch::Receiver<Option<Arc<LoadedPolicy>>>,
     keeper: Arc<BundleKeeper>,
-    files: BTreeMap<BundleRef, FollowedFiles<1>>,
+    /// With each, since which policy the keeper knows of it.
+    files: BTreeMap<BundleRef, (u64, FollowedFiles<1>)>,
     /// Whether somebody else looks for the bundles that are in a cluster.
     has_cluster: bool,
 }
@@ -52,13 +53,16 @@ impl BundleFiles {
 
     fn follow(&mut self) {
         let Some(loaded) = self.policy.borrow_and_update().clone() else { return };
-        self.keeper.follow(&loaded);
+        let since = self.keeper.follow(&loaded);
         let mut old = std::mem::take(&mut self.files);
         for bundle in loaded.policy.bundles() {
             match bundle {
                 BundleRef::File(path) => {
-                    let new = || FollowedFiles::new([PathBuf::from(path)], MOST_BUNDLE_BYTES as u64);
-                    self.files.insert(bundle.clone(), old.remove(bundle).unwrap_or_else(new));
+                    let since = since.get(bundle).copied().unwrap_or_default();
+                    // Of what the keeper has forgotten meanwhile, a file that does not change tells nothing again.
+                    let known = old.remove(bundle).filter(|(known_since, _)| *known_since == since);
+                    let new = || (since, FollowedFiles::new([PathBuf::from(path)], MOST_BUNDLE_BYTES as u64));
+                    self.files.insert(bundle.clone(), known.unwrap_or_else(new));
                 }
                 BundleRef::ConfigMap(_) | BundleRef::Secret(_) if self.has_cluster => {}
                 BundleRef::ConfigMap(_) | BundleRef::Secret(_) => {
@@ -69,7 +73,7 @@ impl BundleFiles {
     }
 
     async fn look(&mut self) {
-        for (bundle, file) in &mut self.files {
+        for (bundle, (_, file)) in &mut self.files {
             match file.look().await {
                 Some(News::Content([content])) => self.keeper.read(bundle, &Bundle::read(&content)),
                 Some(News::Away(error)) => {
@@ -135,6 +139,31 @@ mod tests {
         fs::write(&path, vec![b'x'; MOST_BUNDLE_BYTES + 1]).unwrap();
         files.look().await;
         assert_eq!(certificates(), Some(3));
+    }
+
+    /// Whoever looks for those in the cluster saw the policy in between, and the follower of files did not.
+    #[tokio::test]
+    async fn trap_21_a_file_is_read_again_when_the_keeper_has_forgotten_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ca.crt");
+        write(&path, 2);
+        let bundle = BundleRef::File(path.display().to_string());
+        let (mut files, store, _) = files(&format!("  - file: {}\n", path.display()));
+        let named = files.policy.borrow().clone().unwrap();
+        let certificates = || store.snapshot().get(&bundle).map(|pool| pool.len());
+        while certificates() != Some(2) {
+            files.look().await;
+        }
+        let source = "apiVersion: mirrorgate.dev/v1alpha1\nkind: Policy\n";
+        let without = LoadedPolicy::new(Policy::read(source).unwrap().policy, source, 2);
+        assert!(files.keeper.follow(&without).is_empty() && certificates().is_none());
+        let again = LoadedPolicy { generation: 3, ..(*named).clone() };
+        let (_sender, policy) = watch::channel(Some(Arc::new(again)));
+        files.policy = policy;
+        files.follow();
+        files.look().await;
+        files.look().await;
+        assert_eq!(certificates(), Some(2));
     }
 
     #[tokio::test]

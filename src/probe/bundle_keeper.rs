@@ -50,6 +50,8 @@ struct State {
 /// What was found of one bundle.
 #[derive(Debug, Default)]
 struct Found {
+    /// The policy since which it is known without a break.
+    since: u64,
     /// Whether it was looked at.
     answered: bool,
     /// Why its content is not in force.
@@ -79,19 +81,29 @@ impl BundleKeeper {
     }
 
     /// From now on the bundles of this policy count, and no others. Each of those who look for bundles may tell it.
-    pub fn follow(&self, loaded: &LoadedPolicy) {
+    ///
+    /// Returns since which policy each bundle is known without a break. Where that is not what it was, all that was handed
+    /// in before is forgotten: a policy in between, which the caller may never have seen, did not name the bundle. Then it
+    /// is to be looked for from the start, also by whoever looked for it all the time.
+    #[must_use]
+    pub fn follow(&self, loaded: &LoadedPolicy) -> BTreeMap<BundleRef, u64> {
         let mut state = self.state();
-        if loaded.generation <= state.generation {
-            return;
+        let is_newer = loaded.generation > state.generation;
+        if is_newer {
+            state.generation = loaded.generation;
+            let named: BTreeSet<&BundleRef> = loaded.policy.bundles().collect();
+            state.bundles.retain(|bundle, _| named.contains(bundle));
+            for &bundle in &named {
+                let new = || Found { since: loaded.generation, ..Found::default() };
+                state.bundles.entry(bundle.clone()).or_insert_with(new);
+            }
+            self.store.retain(named);
         }
-        state.generation = loaded.generation;
-        let named: BTreeSet<&BundleRef> = loaded.policy.bundles().collect();
-        state.bundles.retain(|bundle, _| named.contains(bundle));
-        for &bundle in &named {
-            state.bundles.entry(bundle.clone()).or_default();
+        let since = state.bundles.iter().map(|(bundle, found)| (bundle.clone(), found.since)).collect();
+        if is_newer {
+            self.tell(state);
         }
-        self.store.retain(named);
-        self.tell(state);
+        since
     }
 
     /// This is what a bundle holds.
@@ -265,7 +277,7 @@ mod tests {
         let (metrics, readiness) = (Arc::new(Metrics::new()), Arc::new(Readiness::new(&[])));
         let store = BundleStore::new();
         let keeper = BundleKeeper::new(store.clone(), Arc::clone(&metrics), Arc::clone(&readiness));
-        keeper.follow(&policy(files, 1));
+        let _ = keeper.follow(&policy(files, 1));
         Kept { keeper, store, metrics, readiness }
     }
 
@@ -311,7 +323,7 @@ mod tests {
         kept.keeper.away(&file("/b"), Some("the file cannot be read: gone".to_owned()));
         assert!(kept.readiness.is_ready());
         // Later policies are served from their first moment on, as what is not known yet is not judged.
-        kept.keeper.follow(&policy(&["/c"], 2));
+        let _ = kept.keeper.follow(&policy(&["/c"], 2));
         assert_eq!(kept.readiness.report(), "[+] ca-bundles\nready\n");
         let none = self::kept(&[]);
         assert!(none.readiness.is_ready());
@@ -408,9 +420,9 @@ mod tests {
         let kept = kept(&["/a", "/b"]);
         kept.keeper.read(&file("/a"), &bundle(&pem("a")));
         kept.keeper.unusable(&file("/b"), "bad".to_owned());
-        kept.keeper.follow(&policy(&["/a", "/c"], 3));
+        let _ = kept.keeper.follow(&policy(&["/a", "/c"], 3));
         assert_eq!((kept.certificates("/a"), &*kept.errors()), (Some(1), "0"));
-        kept.keeper.follow(&policy(&["/b"], 2));
+        let _ = kept.keeper.follow(&policy(&["/b"], 2));
         assert_eq!(kept.certificates("/a"), Some(1));
         // A source that is still on its way to the new policy changes nothing.
         kept.keeper.read(&file("/b"), &bundle(&pem("b")));

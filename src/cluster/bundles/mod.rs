@@ -34,6 +34,8 @@ pub struct BundleWatches {
     client: Client,
     policy: watch::Receiver<Option<Arc<LoadedPolicy>>>,
     keeper: Arc<BundleKeeper>,
+    /// Since which policy the keeper knows of each bundle.
+    since: BTreeMap<BundleRef, u64>,
     troubles: watch::Receiver<Arc<BundleTroubles>>,
     watches: Watches<Place, Keys, Option<Keys>>,
     standings: Standings<Place>,
@@ -67,6 +69,7 @@ impl BundleWatches {
             policy,
             troubles: keeper.troubles(),
             keeper,
+            since: BTreeMap::new(),
             watches: Watches::new(),
             standings: Standings::default(),
             shown,
@@ -91,13 +94,17 @@ impl BundleWatches {
     /// Starts and stops watches, so that they are those of the policy in force.
     fn follow(&mut self) {
         let Some(loaded) = self.policy.borrow_and_update().clone() else { return };
-        self.keeper.follow(&loaded);
+        let before = std::mem::replace(&mut self.since, self.keeper.follow(&loaded));
         let bundles: BTreeSet<&BundleRef> = loaded.policy.bundles().collect();
         self.announcer.retain(|about| about.bundle().is_none_or(|bundle| bundles.contains(bundle)));
         let wanted = Place::of(loaded.policy.bundles());
         self.watches.keep(&wanted);
         self.standings.keep(&wanted);
         for place in wanted {
+            // What the keeper has forgotten meanwhile is to be listed again: an object that does not change tells nothing.
+            if place.bundles().any(|bundle| before.get(&bundle) != self.since.get(&bundle)) {
+                self.watches.stop(&place);
+            }
             if !self.watches.is_running(&place) {
                 self.start(place);
             }
@@ -267,8 +274,7 @@ trust:
         store: BundleStore,
         readiness: Arc<Readiness>,
         asked: Arc<Mutex<Vec<String>>>,
-        /// The last ends the watches.
-        _policy: watch::Sender<Option<Arc<LoadedPolicy>>>,
+        policy: watch::Sender<Option<Arc<LoadedPolicy>>>,
     }
 
     /// Watches of an API server that lists these items of each object.
@@ -290,7 +296,7 @@ trust:
         let mut watches =
             BundleWatches::new(client, "ns", "test".to_owned(), receiver, keeper, metrics, Arc::clone(&readiness));
         watches.follow();
-        Watched { watches, store, readiness, asked, _policy: sender }
+        Watched { watches, store, readiness, asked, policy: sender }
     }
 
     fn config_map() -> BundleRef {
@@ -353,6 +359,30 @@ trust:
         }
         let report = watched.readiness.report();
         assert!(report.contains("secret registry/registry-tls, key ca.crt: there is no such Secret; "), "{report}");
+    }
+
+    /// Whoever looks for those in files saw the policy in between, and the watches did not.
+    #[tokio::test]
+    async fn trap_21_what_the_keeper_has_forgotten_is_listed_again() {
+        let ca = pem("a");
+        let mut watched = watched(move |uri| match uri.contains("/configmaps?") {
+            true => json!([{"metadata": {"name": "image-fetcher-ca-bundle"}, "data": {"ca-bundle": ca}}]),
+            false => json!([]),
+        });
+        async fn until_read(watched: &mut Watched) {
+            while watched.certificates() != Some(1) {
+                let (place, told) = watched.watches.watches.next().await;
+                watched.watches.take(&place, told);
+            }
+        }
+        until_read(&mut watched).await;
+        let source = "apiVersion: mirrorgate.dev/v1alpha1\nkind: Policy\n";
+        let without = LoadedPolicy::new(Policy::read(source).unwrap().policy, source, 2);
+        assert!(watched.watches.keeper.follow(&without).is_empty() && watched.certificates().is_none());
+        let again = LoadedPolicy::new(Policy::read(POLICY).unwrap().policy, POLICY, 3);
+        watched.policy.send_replace(Some(Arc::new(again)));
+        watched.watches.follow();
+        tokio::time::timeout(Duration::from_secs(20), until_read(&mut watched)).await.unwrap();
     }
 
     #[tokio::test]
