@@ -54,6 +54,8 @@ struct Found {
     since: u64,
     /// Whether it was looked at.
     answered: bool,
+    /// Whether we may not read it.
+    refused: bool,
     /// Why its content is not in force.
     content: Option<String>,
     /// Why its content cannot be read at the moment.
@@ -127,6 +129,7 @@ impl BundleKeeper {
         self.found(bundle, |found| {
             found.content = None;
             found.away = None;
+            found.refused = false;
             if let Some(said) = said.as_ref().filter(|_| found.left_out != said) {
                 warn!(%bundle, "of a CA bundle something is left out: {said}");
             }
@@ -143,6 +146,7 @@ impl BundleKeeper {
         self.found(bundle, |found| {
             self.store.fault(bundle, why.clone());
             found.content = Some(why);
+            found.refused = false;
             found.left_out = None;
         });
     }
@@ -163,7 +167,10 @@ impl BundleKeeper {
 
     /// A bundle may not be watched; whoever is refused tells of that.
     pub fn refused(&self, bundle: &BundleRef, why: &str) {
-        self.found(bundle, |_| self.store.fault(bundle, why.to_owned()));
+        self.found(bundle, |found| {
+            self.store.fault(bundle, why.to_owned());
+            found.refused = true;
+        });
     }
 
     /// What is wrong, as it changes.
@@ -233,7 +240,11 @@ impl BundleKeeper {
         };
         self.readiness.remark(CA_BUNDLES_READINESS, NOT_IN_FORCE, remark(&troubles.not_in_force));
         self.readiness.remark(CA_BUNDLES_READINESS, LEFT_OUT, remark(&troubles.left_out));
-        self.metrics.ca_bundle_errors(troubles.not_in_force.len());
+        let refused = state
+            .bundles
+            .iter()
+            .filter(|(bundle, found)| found.refused && !troubles.not_in_force.contains_key(*bundle));
+        self.metrics.ca_bundle_errors(troubles.not_in_force.len() + refused.count());
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -413,6 +424,19 @@ mod tests {
                 assert!(!shown.contains(&line[..20]), "{report}");
             }
         }
+    }
+
+    #[test]
+    fn s5_a_bundle_that_may_not_be_read_counts_until_it_is_read() {
+        let kept = kept(&["/a", "/b"]);
+        kept.keeper.refused(&file("/a"), "mirrorgate may not read it");
+        assert_eq!(kept.errors(), "1");
+        kept.keeper.unusable(&file("/b"), "it is empty".to_owned());
+        kept.keeper.refused(&file("/b"), "mirrorgate may not read it");
+        assert_eq!(kept.errors(), "2");
+        kept.keeper.read(&file("/a"), &bundle(&pem("a")));
+        kept.keeper.read(&file("/b"), &bundle(&pem("b")));
+        assert_eq!(kept.errors(), "0");
     }
 
     #[test]
