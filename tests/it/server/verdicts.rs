@@ -1,6 +1,7 @@
 //! Verdicts of registries in a running server: mirrors on the loopback range, one of which may never answer.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::os::unix::fs::symlink;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -120,6 +121,93 @@ async fn p3_the_first_pod_meets_a_verdict_that_is_there_already() {
     let told: Vec<_> = server.log().into_iter().filter(|line| line["message"] == "registry").collect();
     assert_eq!(told.len(), 1, "{told:?}");
     assert_eq!((&told[0]["registry"], &told[0]["verdict"]), (&registry.address.to_string().into(), &"trusted".into()));
+}
+
+/// As the kubelet swaps what is mounted: `..data` leads to another folder from one moment to the next.
+#[tokio::test]
+async fn t2_a_ca_file_that_is_swapped_is_in_force_without_a_restart() {
+    let (registry, other) = (Registry::start().await, Registry::start().await);
+    let mounted = tempfile::tempdir().unwrap();
+    let at = |name: &str| mounted.path().join(name);
+    for (version, ca) in [("..1", &other.ca), ("..2", &registry.ca)] {
+        std::fs::create_dir(at(version)).unwrap();
+        std::fs::write(at(version).join("ca.crt"), ca).unwrap();
+    }
+    symlink("..1", at("..data")).unwrap();
+    symlink("..data/ca.crt", at("ca.crt")).unwrap();
+    let (address, file) = (registry.address, at("ca.crt"));
+    let mirror = format!(
+        "- name: lab\n  endpoint: https://{address}\n  hosts: [docker.io]\n  caBundle: {{file: '{}'}}\n",
+        file.display()
+    );
+    let server = Server::start(&policy(&[mirror]), &[]).await;
+    let mut connection = Connection::open(&server.authority(), server.https).await.unwrap();
+    let mut response = async || {
+        let answer = connection.post("/v1/mutate/enforce?timeout=10s", &review()).await.unwrap();
+        answer.json()["response"].take()
+    };
+    let refusal = within(Duration::from_secs(10), "the pod is refused", async || {
+        let response = response().await;
+        (response["allowed"] == false).then_some(response)
+    });
+    let refusal = refusal.await;
+    let said = refusal["status"]["message"].as_str().unwrap();
+    assert!(
+        said.contains(&format!("the nodes would refuse {address}: ")) && said.contains("(unknown-authority)"),
+        "{said}"
+    );
+
+    symlink("..2", at("..data_tmp")).unwrap();
+    std::fs::rename(at("..data_tmp"), at("..data")).unwrap();
+    // A second, and what a busy machine takes.
+    within(Duration::from_secs(4), "the pod is accepted", async || {
+        let response = response().await;
+        (response["allowed"] == true && response["warnings"].is_null()).then_some(())
+    })
+    .await;
+}
+
+/// None of them is held up by what a pod names, nor is more said than is read.
+#[tokio::test]
+async fn p4_a_pod_with_50_unknown_hosts_is_answered_in_time_and_at_bounded_length() {
+    let images: Vec<String> =
+        (0..50).map(|number| format!("registry-{number}.{}.invalid/team/app:1", "x".repeat(60))).collect();
+    let pod = review_of(&images.iter().map(String::as_str).collect::<Vec<_>>());
+    for on_unreachable in ["warn", "deny"] {
+        let policy = format!(
+            "apiVersion: mirrorgate.dev/v1alpha1\nkind: Policy\ntrust: {{registries: ['*'], onUnreachable: {on_unreachable}}}\n"
+        );
+        let server = Server::start(&policy, &[]).await;
+        let mut connection = Connection::open(&server.authority(), server.https).await.unwrap();
+        let start = Instant::now();
+        let answer = connection.post("/v1/mutate/enforce?timeout=3s", &pod).await.unwrap();
+        assert!(start.elapsed() < Duration::from_secs(3), "{:?}", start.elapsed());
+        // The message and the causes of a denial name every host, twice over with the audit annotations.
+        assert!(answer.body.len() <= 64 * 1024, "{} bytes", answer.body.len());
+        let response = &answer.json()["response"];
+        let said: Vec<&str> = match on_unreachable {
+            "warn" => {
+                assert_eq!(response["allowed"], true, "{response:#}");
+                response["warnings"].as_array().unwrap().iter().map(|warning| warning.as_str().unwrap()).collect()
+            }
+            _ => {
+                assert_eq!(response["allowed"], false, "{response:#}");
+                response["status"]["message"].as_str().unwrap().lines().collect()
+            }
+        };
+        let (first, last) = (said[0], said[said.len() - 1]);
+        match on_unreachable {
+            "warn" => {
+                assert!(said.iter().map(|warning| warning.chars().count()).sum::<usize>() <= 4096, "{said:#?}");
+                assert!(first.contains("registry-0.") && last.starts_with("mirrorgate: and "), "{said:#?}");
+            }
+            _ => {
+                assert!(first.starts_with("50 faults stand against this pod"), "{said:#?}");
+                assert!(said[1].starts_with("spec.containers[0].image: ") && said.len() <= 51, "{said:#?}");
+            }
+        }
+        assert!(said.iter().all(|line| line.chars().count() <= 600 && !line.contains(char::is_control)), "{said:#?}");
+    }
 }
 
 fn percentile(sorted: &[Duration], percent: usize) -> Duration {
