@@ -18,6 +18,9 @@ const HOST: &str = "harbor.corp";
 /// Within the dates of every certificate here that is not said to be out of them.
 const AT: &str = "2026-06-01T12:00:00Z";
 
+/// What is done to a CA, the class that comes of it, and words of what mends it.
+type Case<'c> = (&'c dyn Fn(&mut CertificateParams), &'c str, &'c str);
+
 fn params(common_name: &str, names: &[&str]) -> CertificateParams {
     let mut params = CertificateParams::new(names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>()).unwrap();
     params.distinguished_name = rcgen::DistinguishedName::new();
@@ -155,7 +158,7 @@ fn t4_an_expired_ca_of_the_policy_is_to_be_replaced_there() {
 fn t4_a_ca_of_the_policy_that_is_at_fault_is_to_be_replaced_there() {
     let mut strange = CustomExtension::from_oid_content(&[1, 2, 3, 4], vec![5, 0]);
     strange.set_criticality(true);
-    let table: [(&dyn Fn(&mut CertificateParams), &str, &str); 7] = [
+    let table: [Case<'_>; 7] = [
         (&|params| params.not_after = date_time_ymd(2026, 2, 1), "expired", "is valid"),
         (&|params| params.not_before = date_time_ymd(2026, 12, 1), "not-yet-valid", "put one beside it that is valid"),
         (

@@ -69,7 +69,7 @@ async fn several_cas_in_one_config_map_are_edited_by_others_while_we_run() {
     bundle_errors(0.0).await;
     guide.console(POD).success();
     guide.shows(&event("CaBundleLeftOut", "image-fetcher-ca-bundle, key ca-bundle: left out: block 2 (line ").await);
-    guide.shows(&guide.console(EVENTS).success().out.lines().next().unwrap().to_owned());
+    guide.shows(guide.console(EVENTS).success().out.lines().next().unwrap());
 
     // The CA is taken out.
     fs::write(&bundle, &root.pem).unwrap();
