@@ -4,6 +4,7 @@ mod addresses;
 mod answers;
 mod authority;
 mod commands;
+mod empty_root;
 mod handshakes;
 mod name_server;
 mod names;
