@@ -26,5 +26,5 @@ pub use certificate::{
 pub use fault::Fault;
 pub use judge::{Judgement, Outcome, Rejection, TrustedBy, judge};
 pub use pool::{Pool, Roots};
-pub use public_roots::public_roots;
+pub use public_roots::{PUBLIC_ROOTS, public_roots};
 pub use signature::{HandshakeFault, TlsVersion, verify_handshake};

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 
 use crate::image::{Escaped, Registry};
 use crate::policy::Mirror;
-use crate::trust::{Certificate, Facts, Fault, Judgement, Rejection};
+use crate::trust::{Certificate, Facts, Fault, Judgement, PUBLIC_ROOTS, Rejection};
 
 /// The most characters of a distinguished name, or of a sentence that quotes a certificate.
 const MOST_NAME_CHARS: usize = 120;
@@ -74,7 +74,8 @@ impl Untrusted {
             why: Escaped::cut(&rejection.why, MOST_WHY_CHARS).to_string().into(),
             certificate: certificate(judgement, rejection).into(),
             depends_on_roots: depends_on_roots(rejection),
-            of_policy: rejection.in_pool.as_deref().map(named),
+            // Nobody can replace one of the public roots in a policy.
+            of_policy: rejection.in_pool.as_deref().filter(|source| *source != PUBLIC_ROOTS).map(named),
             is_servers_own: rejection.presented_index == Some(0),
             authority,
         }
