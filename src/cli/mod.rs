@@ -8,6 +8,7 @@ mod check;
 mod completions;
 mod explain;
 mod man;
+mod paint;
 mod policy_file;
 mod probe;
 mod rbac;

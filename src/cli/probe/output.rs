@@ -10,6 +10,7 @@ use crate::probe::Report;
 use crate::review::{Unknown, Unreachable, UnreachableClass, Verdict};
 use crate::trust::{Certificate, Facts, InvalidCertificate, Judgement, Outcome, Rejection, TrustedBy};
 
+use super::super::paint::Paint;
 use super::Probed;
 
 /// The most characters of a distinguished name, and of the names that a certificate is for, on one line.
@@ -286,31 +287,4 @@ fn indented(text: &str, by: &str) -> String {
     }
     indented.truncate(indented.trim_end().len());
     indented
-}
-
-#[derive(Clone, Copy)]
-struct Paint {
-    color: bool,
-}
-
-impl Paint {
-    fn red(self, text: &str) -> String {
-        self.with("31", text)
-    }
-
-    fn green(self, text: &str) -> String {
-        self.with("32", text)
-    }
-
-    fn yellow(self, text: &str) -> String {
-        self.with("33", text)
-    }
-
-    fn bold(self, text: &str) -> String {
-        self.with("1", text)
-    }
-
-    fn with(self, code: &str, text: &str) -> String {
-        if self.color { format!("\u{1b}[{code}m{text}\u{1b}[0m") } else { text.to_owned() }
-    }
 }

@@ -13,6 +13,7 @@ use crate::image::Escaped;
 use crate::review::{Mode, SecretState};
 use crate::yaml::{Limits, parse_documents};
 
+use super::super::paint::Paint;
 use super::edit::{EditError, edit};
 use super::judge::{FieldCause, Image, PullSecretUse, RegistryVerdict, Verdict};
 use super::masked::masked;
@@ -338,36 +339,5 @@ impl Finding<'_> {
     pub(super) fn title(&self, source: &str) -> String {
         let name = |text| Escaped::cut(text, MOST_NAME_CHARS);
         format!("{source}: {} {}/{}", self.object.kind, name(&self.namespace), name(self.object.name()))
-    }
-}
-
-#[derive(Clone, Copy)]
-struct Paint {
-    color: bool,
-}
-
-impl Paint {
-    fn red(self, text: &str) -> String {
-        self.with("31", text)
-    }
-
-    fn green(self, text: &str) -> String {
-        self.with("32", text)
-    }
-
-    fn yellow(self, text: &str) -> String {
-        self.with("33", text)
-    }
-
-    fn cyan(self, text: &str) -> String {
-        self.with("36", text)
-    }
-
-    fn bold(self, text: &str) -> String {
-        self.with("1", text)
-    }
-
-    fn with(self, code: &str, text: &str) -> String {
-        if self.color { format!("\u{1b}[{code}m{text}\u{1b}[0m") } else { text.to_owned() }
     }
 }
