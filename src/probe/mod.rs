@@ -64,6 +64,6 @@ pub use bundle_keeper::{BundleKeeper, BundleTroubles, CA_BUNDLES_READINESS, MOST
 pub use bundles::{BundleStore, Bundles};
 pub use dial::{Dialler, Kind, Report, Target};
 pub use prober::Prober;
-pub use question::Question;
+pub use question::{Question, without};
 pub use resolve::NameSources;
 pub use tasks::ProbeTasks;

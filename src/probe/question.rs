@@ -20,8 +20,6 @@ const MOST_NAME_CHARS: usize = 200;
 #[derive(Clone, Debug)]
 pub struct Question {
     registry: Registry,
-    /// The mirror whose endpoint it is.
-    mirror: Option<String>,
     lane: Lane,
     kind: Kind,
     denied: Vec<IpNet>,
@@ -68,10 +66,6 @@ impl Question {
             Checked::Mirror(_) | Checked::Listed(_) => Kind::Full,
             Checked::Anything => Kind::HandshakeOnly,
         };
-        let mirror = match checked {
-            Checked::Mirror(mirror) => Some(mirror.name().to_owned()),
-            Checked::Listed(_) | Checked::Anything => None,
-        };
         let (mut pools, mut absent) = (Vec::<Arc<Pool>>::new(), Vec::new());
         for source in policy.ca_sources(registry.as_str()) {
             match source {
@@ -85,10 +79,9 @@ impl Question {
         }
         let host = registry.host().trim_start_matches('[').trim_end_matches(']');
         // Of the mirror itself only: under `"*"` a pod's author could name every port of that address.
-        let literal_allowed = mirror.is_some()
+        let literal_allowed = checked.mirror().is_some()
             && host.parse::<IpAddr>().is_ok_and(|address| policy.is_literal_endpoint(address.to_canonical()));
         Some(Self {
-            mirror,
             lane,
             kind,
             denied: policy.denied_networks().to_vec(),
@@ -104,12 +97,6 @@ impl Question {
     #[must_use]
     pub fn registry(&self) -> &Registry {
         &self.registry
-    }
-
-    /// The mirror whose endpoint it is, for the words of a verdict.
-    #[must_use]
-    pub fn mirror(&self) -> Option<&str> {
-        self.mirror.as_deref()
     }
 
     /// What the dialler is told.
@@ -131,22 +118,16 @@ impl Question {
         &self.roots
     }
 
-    /// The verdict that an answer comes to. A chain that leads to no CA that may vouch for it may lead to one
-    /// of a bundle that was never read: then nobody knows. One that is trusted without it is trusted.
+    /// The verdict that an answer comes to.
     #[must_use]
     pub fn settle(&self, verdict: Verdict) -> Verdict {
-        match &verdict {
-            Verdict::Untrusted(untrusted) if untrusted.depends_on_roots && !self.absent.is_empty() => {
-                let names: Vec<String> = self.absent.iter().map(ToString::to_string).collect();
-                let names = Escaped::cut(&names.join("; "), MOST_NAME_CHARS).to_string();
-                let why = format!(
-                    "its certificate leads to none of the CAs that are known here and may vouch for it, and this CA \
-                     bundle was never readable: {names}"
-                );
-                Verdict::Unknown(Unknown { class: UnknownClass::CannotJudge, why: why.into() })
-            }
-            _ => verdict,
-        }
+        without(&self.absent, verdict, |names| {
+            let names = Escaped::cut(names, MOST_NAME_CHARS);
+            format!(
+                "its certificate leads to none of the CAs that are known here and may vouch for it, and this CA bundle was \
+                 never readable: {names}"
+            )
+        })
     }
 
     pub(super) fn lane(&self) -> Lane {
@@ -165,5 +146,19 @@ impl Question {
             Verdict::Untrusted(_) => self.settings.ttl_untrusted,
             Verdict::Unreachable(_) | Verdict::Unknown(_) => self.settings.ttl_unreachable,
         }
+    }
+}
+
+/// A chain that leads to no CA that may vouch for it may lead to one of a bundle that is `absent`: then nobody knows, and
+/// `why` says so of the bundles' names. One that is trusted without them is trusted.
+#[must_use]
+pub fn without(absent: &[BundleRef], verdict: Verdict, why: impl FnOnce(&str) -> String) -> Verdict {
+    match &verdict {
+        Verdict::Untrusted(untrusted) if untrusted.depends_on_roots && !absent.is_empty() => {
+            let names: Vec<String> = absent.iter().map(ToString::to_string).collect();
+            let why = why(&names.join("; ")).into();
+            Verdict::Unknown(Unknown { class: UnknownClass::CannotJudge, why })
+        }
+        _ => verdict,
     }
 }

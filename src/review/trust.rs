@@ -6,7 +6,7 @@ use std::collections::{HashMap, HashSet};
 use std::fmt;
 
 use crate::image::{Escaped, Reference, Registry};
-use crate::policy::{Alternatives, Checked, HostPattern, Mirror, OnUnreachable, OnUntrusted, Policy, Route};
+use crate::policy::{Alternatives, HostPattern, Mirror, OnUnreachable, OnUntrusted, Policy, Route};
 
 use super::plan::{Kept, Outcome, PlannedImage, plan_image};
 use super::verdict::{Unknown, UnknownClass, Unreachable, Untrusted, Verdict, Verdicts};
@@ -178,22 +178,23 @@ impl<'p> TrustPlan<'p> {
                 last.images.push(place);
                 continue;
             }
-            let known = places.get(&*registry).copied();
-            let known = known.unwrap_or_else(|| {
-                let checked = policy.checked(&registry)?;
-                let verdict = verdicts.get(&registry).cloned().unwrap_or_else(Verdict::not_asked);
-                let mirror = match checked {
-                    Checked::Mirror(mirror) => Some(mirror),
-                    Checked::Listed(_) | Checked::Anything => None,
-                };
-                let registry = match mirror {
-                    Some(mirror) => mirror.endpoint().as_str().into(),
-                    None => registry.clone().into_owned().into(),
-                };
-                registries.push(CheckedRegistry { registry, mirror, verdict, images: Vec::new() });
-                Some(registries.len() - 1)
-            });
-            places.insert(registry.into_owned(), known);
+            let known = match places.get(&*registry) {
+                Some(&known) => known,
+                None => {
+                    let known = policy.checked(&registry).map(|checked| {
+                        let verdict = verdicts.get(&registry).cloned().unwrap_or_else(Verdict::not_asked);
+                        let mirror = checked.mirror();
+                        let registry = match mirror {
+                            Some(mirror) => mirror.endpoint().as_str().into(),
+                            None => registry.clone().into_owned().into(),
+                        };
+                        registries.push(CheckedRegistry { registry, mirror, verdict, images: Vec::new() });
+                        registries.len() - 1
+                    });
+                    places.insert(registry.into_owned(), known);
+                    known
+                }
+            };
             if let Some(known) = known {
                 registries[known].images.push(place);
             }

@@ -9,8 +9,8 @@ use anyhow::{Context, bail};
 
 use crate::image::Registry;
 use crate::policy::{BundleRef, CaSource, Policy};
-use crate::probe::MOST_BUNDLE_BYTES;
-use crate::review::{Unknown, UnknownClass, Verdict};
+use crate::probe::{MOST_BUNDLE_BYTES, without};
+use crate::review::Verdict;
 use crate::trust::{Bundle, Pool, Roots, public_roots};
 
 /// What was read for all registries of one command.
@@ -63,21 +63,14 @@ impl RootSources {
     }
 }
 
-/// Under a bundle that is not at hand an unknown CA may be a known one: then nobody knows. What is trusted without it is
-/// trusted.
+/// The verdict that an answer comes to, where bundles are not at hand.
 pub(super) fn settle(verdict: Verdict, absent: &[BundleRef]) -> Verdict {
-    match &verdict {
-        Verdict::Untrusted(untrusted) if untrusted.depends_on_roots && !absent.is_empty() => {
-            let names: Vec<String> = absent.iter().map(ToString::to_string).collect();
-            let why = format!(
-                "its certificate leads to none of the CAs that are known here and may vouch for it, and this bundle of \
-                 the policy is not: {}; give its certificates by --ca FILE",
-                names.join("; ")
-            );
-            Verdict::Unknown(Unknown { class: UnknownClass::CannotJudge, why: why.into() })
-        }
-        _ => verdict,
-    }
+    without(absent, verdict, |names| {
+        format!(
+            "its certificate leads to none of the CAs that are known here and may vouch for it, and this bundle of the \
+             policy is not: {names}; give its certificates by --ca FILE"
+        )
+    })
 }
 
 fn pool(path: &Path, source: &str) -> anyhow::Result<Pool> {
