@@ -8,7 +8,8 @@ for sysctl in "${sysctls[@]}"; do
   file=$W/node/sysctl/${sysctl%=*}
   mkdir -p "${file%/*}"; echo "${sysctl#*=}" >"$file"
 done
-printf '%s\n' '127.0.0.1 localhost' "$address ${host%:*}" >"$W/node/hosts"
+# front.lab.test is for registries that tests start. Every name is there from the start: containerd keeps what it read for 5 s.
+printf '%s\n' '127.0.0.1 localhost' "$address ${host%:*}" "$second front.lab.test" >"$W/node/hosts"
 "${inside[@]}" bash -euc '
   cd "$0"
   mount --bind var/lib /var/lib; mount --bind var/log /var/log; mount -t tmpfs tmpfs /run; mount --bind node/hosts /etc/hosts

@@ -7,7 +7,6 @@ mod certificates;
 mod front;
 
 use std::fs;
-use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -88,7 +87,6 @@ struct Registries {
 impl Registries {
     async fn start() -> Self {
         let address = our_address();
-        add_name(&address);
         let image = "trust/app:1";
         push(image);
         let behind = free_port("127.0.0.1").await;
@@ -138,16 +136,6 @@ impl Registries {
             "apiVersion": "mirrorgate.dev/v1alpha1", "kind": "Policy",
             "trust": {"registries": registries, "additionalTrustedCAs": authorities},
         })
-    }
-}
-
-/// Lets the fronts' name be known to the node, as long as the lab is there.
-fn add_name(address: &str) {
-    let path = work().join("node/hosts");
-    let line = format!("{address} {NAME}\n");
-    // In place: it is mounted over the node's own.
-    if !fs::read_to_string(&path).unwrap().contains(&line) {
-        fs::OpenOptions::new().append(true).open(path).unwrap().write_all(line.as_bytes()).unwrap();
     }
 }
 
