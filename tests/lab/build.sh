@@ -2,7 +2,7 @@
 # build.sh [--node]: builds what a lab is made of, unless it is there, and prints the folders it is in, as for PATH.
 # They lie in MIRRORGATE_LAB_CACHE (~/.cache/mirrorgate-lab): one for each version of Kubernetes and of the sources here (etcd,
 # kube-apiserver, kube-controller-manager and kubectl, and what of Kubernetes a node needs), and with --node one for each version of
-# containerd, runc, the CNI plugins, registry and crane.
+# containerd, runc, the CNI plugins, registry, crane and the DNS server in names.
 # With KUBEBUILDER_ASSETS set, the first folder has the parts that are found there, and only the others are built
 # (setup-envtest brings no kube-controller-manager, and nothing of a node). Needs Go 1.26 where something is built, and for runc
 # a C compiler, pkg-config and libseccomp's headers.
@@ -43,6 +43,10 @@ runc() { # FOLDER
   CGO_ENABLED=1 GOBIN=$1 go install -trimpath -tags 'seccomp netgo osusergo' -ldflags '-s -w -extldflags=-static' "github.com/opencontainers/runc@v$runc"
 }
 
+names() { # FOLDER
+  (cd "$here/names" && CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o "$1/" .)
+}
+
 mkdir -p "$cache"; cache=$(cd "$cache" && pwd)
 bin=$cache/kubernetes-$version-$(cat "$here"/{main.go,pause/main.go,go.mod} | sha256sum | cut -c1-12)
 exec 9>"$cache/lock"; flock 9 # one builder at a time
@@ -70,5 +74,6 @@ if [ -n "$node" ]; then
   once cni $cni install github.com/containernetworking/plugins/plugins/{main/bridge,main/loopback,ipam/host-local}@v$cni
   once registry $registry install github.com/distribution/distribution/v3/cmd/registry@v$registry
   once crane $crane install github.com/google/go-containerregistry/cmd/crane@v$crane
+  once names "$(cat "$here"/names/* | sha256sum | cut -c1-12)" names
 fi
 echo "$bin"

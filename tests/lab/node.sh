@@ -1,6 +1,6 @@
 # The node of a lab, which up.sh starts after the control plane; not to be called by itself.
-# It is seen from inside only: the mount namespace that goes with the lab's network has the node's own /run, /var/lib, /var/log and
-# /etc/hosts, and shows the kubelet the sysctls that it would set for the whole machine as it wants them.
+# It is seen from inside only: the mount namespace that goes with the lab's network has the node's own /run, /var/lib, /var/log,
+# /etc/hosts and /etc/resolv.conf, and shows the kubelet the sysctls that it would set for the whole machine as it wants them.
 host=registry.lab.test:5000
 mkdir -p "$W"/node/certs.d/$host "$W"/node/cni "$W"/var/{lib,log} "$W"/registry
 sysctls=(vm/overcommit_memory=1 vm/panic_on_oom=0 kernel/panic=10 kernel/panic_on_oops=1 kernel/keys/root_maxkeys=1000000 kernel/keys/root_maxbytes=25000000)
@@ -9,11 +9,19 @@ for sysctl in "${sysctls[@]}"; do
   mkdir -p "${file%/*}"; echo "${sysctl#*=}" >"$file"
 done
 # front.lab.test is for registries that tests start. Every name is there from the start: containerd keeps what it read for 5 s.
-printf '%s\n' '127.0.0.1 localhost' "$address ${host%:*}" "$second front.lab.test" >"$W/node/hosts"
+# The node reads it as its /etc/hosts; pods ask the DNS server, which reads it for each question.
+printf '%s\n' '127.0.0.1 localhost' "$address ${host%:*}" "$second front.lab.test" \
+  "$services.1 kubernetes.default.svc.cluster.local kubernetes.default.svc" >"$W/node/hosts"
+echo "nameserver $address" >"$W/node/resolv.conf"
 "${inside[@]}" bash -euc '
   cd "$0"
   mount --bind var/lib /var/lib; mount --bind var/log /var/log; mount -t tmpfs tmpfs /run; mount --bind node/hosts /etc/hosts
+  if [ -L /etc/resolv.conf ] || [ -e /etc/resolv.conf ]; then
+    real=$(readlink -m /etc/resolv.conf); mkdir -p "${real%/*}"; touch "$real"; mount --bind node/resolv.conf "$real"
+  fi
   for sysctl in "$@"; do mount --bind "node/sysctl/${sysctl%=*}" "/proc/sys/${sysctl%=*}"; done' "$W" "${sysctls[@]}"
+define names names "$address:53" "$W/node/hosts"
+start names
 
 # --- the registry, and what may pull from it and push to it. The password is `pull`, as bcrypt, the only form that it reads.
 (cd "$W/pki" && certificate registry "DNS:${host%:*}")
@@ -71,6 +79,8 @@ address: $address
 authentication: {anonymous: {enabled: true}, webhook: {enabled: false}}
 authorization: {mode: AlwaysAllow}
 clusterDNS: ["$address"]
+clusterDomain: cluster.local
+resolvConf: "$W/node/resolv.conf"
 # On any machine, with either version of cgroups, and however full its disk is:
 cgroupDriver: cgroupfs
 failCgroupV1: false

@@ -2,8 +2,9 @@
 # up.sh WORK [--node]: starts a lab in the folder WORK, anew: what an earlier lab left there is deleted, logs too.
 # etcd, kube-apiserver and kube-controller-manager, in a network namespace of their own that has no way out. Its `lo` carries
 # 10.77.0.1, where the API server listens (port 443), and 10.77.0.2, for whatever else a test starts.
-# With --node a node, too: kube-scheduler, kubelet, containerd, and a registry, registry.lab.test:5000, for user `puller` with the
-# password `pull`, whose certificate is of the lab's CA, which containerd trusts. What they write is in WORK/var.
+# With --node a node, too: kube-scheduler, kubelet, containerd, a DNS server for its pods, and a registry, registry.lab.test:5000,
+# for user `puller` with the password `pull`, whose certificate is of the lab's CA, which containerd trusts. What they write is in
+# WORK/var.
 # Needs root, or, without a node, a kernel that lets a user make namespaces; iproute2, util-linux, openssl.
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 [ $# = 1 ] || { [ $# = 2 ] && [ "$2" = --node ]; } || usage
@@ -35,7 +36,10 @@ namespace() { wait_for 5 "a network namespace" entered; }
 (namespace) 2>/dev/null || fail "no network namespace could be made ($(head -c 300 "$W/logs/holder.log")): run as root, or allow user namespaces"
 set_inside
 "${inside[@]}" ip link set lo up
-for a in "$address" "$second"; do "${inside[@]}" ip addr add "$a/32" dev lo; done
+addresses=("$address" "$second") bind=$address
+# Pods reach the API server by its Service: without kube-proxy, the Service's address is one of its own.
+[ -z "$node" ] || { addresses+=("$services.1"); bind=0.0.0.0; }
+for a in "${addresses[@]}"; do "${inside[@]}" ip addr add "$a/32" dev lo; done
 
 # --- keys and certificates
 cd "$W/pki"
@@ -74,11 +78,12 @@ export KUBECONFIG="$W/kubeconfig"
 etcd=http://127.0.0.1:2379 peer=http://127.0.0.1:2380
 define etcd etcd --data-dir "$W/etcd" --unsafe-no-fsync --log-level warn --listen-client-urls "$etcd" --advertise-client-urls "$etcd" \
   --listen-peer-urls "$peer" --initial-advertise-peer-urls "$peer" --initial-cluster "default=$peer"
-define apiserver kube-apiserver --etcd-servers="$etcd" --bind-address="$address" --secure-port=443 --advertise-address="$address" \
+define apiserver kube-apiserver --etcd-servers="$etcd" --bind-address="$bind" --secure-port=443 --advertise-address="$address" \
   --endpoint-reconciler-type=none --tls-cert-file="$W/pki/apiserver.crt" --tls-private-key-file="$W/pki/apiserver.key" \
   --service-account-issuer=https://kubernetes.default.svc --service-account-key-file="$W/pki/sa.pub" --service-account-signing-key-file="$W/pki/sa.key" \
   --service-cluster-ip-range="$services.0/24" --authorization-mode=Node,RBAC --enable-admission-plugins=NodeRestriction --token-auth-file="$W/pki/tokens.csv" \
-  --allow-privileged=true --enable-aggregator-routing=true --audit-policy-file="$here/audit.yaml" --audit-log-path="$W/logs/audit.json" --audit-log-mode=blocking
+  --allow-privileged=true --enable-aggregator-routing=true --kubelet-preferred-address-types=InternalIP \
+  --audit-policy-file="$here/audit.yaml" --audit-log-path="$W/logs/audit.json" --audit-log-mode=blocking
 define kcm kube-controller-manager --kubeconfig="$W/kcm.kubeconfig" --leader-elect=false --secure-port=0 --use-service-account-credentials \
   --service-account-private-key-file="$W/pki/sa.key" --root-ca-file="$W/pki/ca.crt"
 start etcd
