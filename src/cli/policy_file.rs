@@ -5,9 +5,7 @@ use std::path::Path;
 use anstream::{AutoStream, ColorChoice, eprint};
 use anyhow::Context;
 
-use crate::policy::Policy;
-
-use super::check;
+use crate::policy::{Examined, Policy};
 
 /// Reads a policy. One with faults is `None`, and they are on stderr with their source lines: exit code 1.
 ///
@@ -16,13 +14,10 @@ use super::check;
 pub(super) fn load(path: &Path) -> anyhow::Result<Option<Policy>> {
     let source =
         std::fs::read_to_string(path).with_context(|| format!("the policy {} cannot be read", path.display()))?;
-    let compiled = match Policy::read(&source) {
-        Ok(compiled) => compiled,
-        Err(faults) => {
-            let color = AutoStream::choice(&std::io::stderr()) != ColorChoice::Never;
-            eprint!("{}", check::render(&path.display().to_string(), &source, &faults.0, color));
-            return Ok(None);
-        }
-    };
-    Ok(Some(compiled.policy))
+    let examined = Examined::new(path.display().to_string(), source.into_bytes());
+    if examined.policy().is_none() {
+        let color = AutoStream::choice(&std::io::stderr()) != ColorChoice::Never;
+        eprint!("{}", examined.drawings(color));
+    }
+    Ok(examined.into_policy())
 }

@@ -1,9 +1,10 @@
 //! What is wrong with a policy document, where, and how to mend it.
 //!
-//! Nothing here prints: `mirrorgate check` draws a fault with its source line, logs and Events take its one-line form.
+//! Nothing here prints: `drawing` shows a fault with its source line, logs and Events take its one-line form.
 
 use std::fmt;
 
+use super::masking::masked;
 use crate::image::Escaped;
 use crate::yaml::Span;
 
@@ -208,7 +209,7 @@ impl Draft<'_, '_> {
     }
 }
 
-/// A text of the document, as messages show it: in backquotes, escaped and cut.
+/// A text of the document, as messages show it: in backquotes, escaped and cut, and without what may be a key.
 pub(super) fn quoted(text: &str) -> String {
-    format!("`{}`", Escaped::cut(text, 120))
+    format!("`{}`", Escaped::cut(&masked(text), 120))
 }

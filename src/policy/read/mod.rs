@@ -13,6 +13,7 @@ use super::document::{
     Document, Ignore, OnMissingPullSecret, PullFromMirror, PullSecret, RegistryMirror, Repositories, Spanned, Texts,
 };
 use super::fault::{Collector, quoted};
+use super::masking::masked;
 use crate::image::Escaped;
 use crate::yaml::{Entry, Node, Span, Value};
 
@@ -204,7 +205,7 @@ impl Reader<'_, '_> {
         };
         let mut first_places = HashMap::new();
         for entry in entries {
-            let path = join(path, &Escaped::cut(&entry.key, 120).to_string());
+            let path = join(path, &Escaped::cut(&masked(&entry.key), 120).to_string());
             // A key beside the same key of a merge (`<<`) is written once.
             let first = match entry.merged {
                 true => None,
