@@ -21,6 +21,7 @@ pub struct App {
     secrets: Arc<SecretStore>,
     second_look: Option<SecondLook>,
     prober: Option<Arc<Prober>>,
+    namespace: String,
 }
 
 impl App {
@@ -33,7 +34,13 @@ impl App {
         secrets: Arc<SecretStore>,
         second_look: Option<SecondLook>,
     ) -> Self {
-        Self { metrics, policy, secrets, second_look, prober: None }
+        Self { metrics, policy, secrets, second_look, prober: None, namespace: String::new() }
+    }
+
+    /// In a namespace of its own. Without, no ConfigMap is the policy's.
+    #[must_use]
+    pub fn in_namespace(self, namespace: String) -> Self {
+        Self { namespace, ..self }
     }
 
     /// With somebody who asks registries. Without, nobody knows anything of them.
@@ -45,6 +52,11 @@ impl App {
     /// The policy in force. Taken once a review: an edit in the midst of it is not half applied.
     pub fn policy(&self) -> Option<Arc<LoadedPolicy>> {
         self.policy.borrow().clone()
+    }
+
+    /// The namespace that is mirrorgate's own, where the ConfigMap of its policy is.
+    pub fn namespace(&self) -> &str {
+        &self.namespace
     }
 
     /// What is known of the pull secrets of a namespace. Taken once a review, as the policy is.

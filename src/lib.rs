@@ -21,7 +21,7 @@
 //! | [`probe`] | registries over the network: names, TLS, the verdicts that are kept |
 //! | [`cluster`] | the API server: the policy ConfigMap and the Events on it, the pull secrets that the policy names |
 //! | [`app`] | what a handler may see |
-//! | [`server`] | the API server's calls to us: listener, router, wire format, health, metrics |
+//! | [`server`] | the API server's calls to us: listener, router, wire format, policy guard, health, metrics |
 //! | [`serve`] | wires the edges, owns every task, readiness, the order of shutdown |
 //! | [`telemetry`] | the log subscriber and the name of every metric |
 //! | [`cli`] | one file a subcommand |

@@ -242,6 +242,11 @@ impl<T: Default> HostIndex<T> {
 }
 
 impl<T> HostIndex<T> {
+    /// The patterns, in the order in which they came.
+    pub(super) fn patterns(&self) -> impl Iterator<Item = &HostPattern> {
+        self.entries.iter().map(|(pattern, _)| pattern)
+    }
+
     /// The best pattern for `host`, which must be in lower case, and its value. Allocates nothing.
     pub(super) fn best(&self, host: &str) -> Option<(&HostPattern, &T)> {
         let at = self.exact.get(host).copied().or_else(|| self.suffixes_of(host).next()).or(self.any)?;

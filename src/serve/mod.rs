@@ -67,6 +67,7 @@ pub async fn run(settings: Settings) -> anyhow::Result<ExitCode> {
     let (policy_sender, policy_in_force) = watch::channel(None);
     let secrets = Arc::new(SecretStore::default());
     let mut second_look = None;
+    let mut own_namespace = namespace.clone().unwrap_or_else(|| NAMESPACE.to_owned());
     let bundles = BundleStore::new();
     let keeper = Arc::new(BundleKeeper::new(bundles.clone(), Arc::clone(&metrics), Arc::clone(&readiness)));
     let mut tasks = Tasks::new();
@@ -87,6 +88,7 @@ pub async fn run(settings: Settings) -> anyhow::Result<ExitCode> {
         }
         None => {
             let Cluster { client, namespace, instance } = Cluster::of(namespace).await?;
+            own_namespace.clone_from(&namespace);
             let pull_secrets = SecretWatches::new(
                 client.clone(),
                 &namespace,
@@ -134,7 +136,7 @@ pub async fn run(settings: Settings) -> anyhow::Result<ExitCode> {
     // The plain port answers to the very end.
     let (_plain_stage, plain_stages) = watch::channel(Stage::Serving);
     let app = App::new(Arc::clone(&metrics), policy_in_force.clone(), secrets, second_look).with_prober(prober);
-    let app = Arc::new(app);
+    let app = Arc::new(app.in_namespace(own_namespace));
     let health = health_router(metrics, Arc::clone(&readiness));
     tasks.spawn("http", serve_connections(http, None, health, HTTP_CONNECTIONS, plain_stages));
     let admission = admission_router(app);

@@ -20,6 +20,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 
 use super::body::{self, ALL_BODIES, BodyError, Room, WholeBody};
+use super::guard;
 use super::handler;
 use super::refusal::Refusal;
 use crate::app::App;
@@ -48,24 +49,48 @@ struct Gate {
 /// The routes that the API server calls.
 pub fn admission_router(app: Arc<App>) -> Router {
     let gate = Arc::new(Gate { app, calls: Semaphore::new(CALLS), room: Room::new(ALL_BODIES) });
-    let route = |mode| {
-        post(move |State(gate): State<Arc<Gate>>, request: Request| async move { gate.call(mode, request).await })
+    let route = |subject| {
+        post(move |State(gate): State<Arc<Gate>>, request: Request| async move { gate.call(subject, request).await })
     };
     Router::new()
-        .route("/v1/mutate/enforce", route(Mode::Enforce))
-        .route("/v1/mutate/audit", route(Mode::Audit))
+        .route("/v1/mutate/enforce", route(Subject::Pod(Mode::Enforce)))
+        .route("/v1/mutate/audit", route(Subject::Pod(Mode::Audit)))
+        .route("/v1/validate/policy", route(Subject::Policy))
         .method_not_allowed_fallback(method_not_allowed)
         .fallback(not_found)
         .with_state(gate)
 }
 
+/// What a path is for.
+#[derive(Clone, Copy, Debug)]
+enum Subject {
+    Pod(Mode),
+    Policy,
+}
+
+impl Subject {
+    /// The word for the mode in metrics and logs.
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Pod(mode) => mode.as_str(),
+            Self::Policy => guard::MODE,
+        }
+    }
+}
+
 impl Gate {
-    async fn call(&self, mode: Mode, request: Request) -> Response {
+    async fn call(&self, subject: Subject, request: Request) -> Response {
         let started = Instant::now();
         let (head, mut body) = request.into_parts();
         let answer = match self.take(&head.uri, &head.headers, &mut body, started + BODY_TIME).await {
             Ok(Taken { body, deadline, wait_until, call: _call }) => {
-                guarded(handler::review(&self.app, mode, &body.bytes, wait_until), deadline).await
+                let review = async {
+                    match subject {
+                        Subject::Pod(mode) => handler::review(&self.app, mode, &body.bytes, wait_until).await,
+                        Subject::Policy => guard::review(&self.app, &body.bytes),
+                    }
+                };
+                guarded(review, deadline).await
             }
             Err(refusal) => Err(refusal),
         };
@@ -74,8 +99,8 @@ impl Gate {
             // The handler has counted and logged its own.
             Ok(Err(refusal)) => status(&refusal),
             Err(refusal) => {
-                self.app.metrics().admission(mode.as_str(), "OTHER", "error", started.elapsed().as_secs_f64());
-                tracing::warn!(mode = mode.as_str(), code = refusal.status, error = %refusal.message, "call refused");
+                self.app.metrics().admission(subject.as_str(), "OTHER", "error", started.elapsed().as_secs_f64());
+                tracing::warn!(mode = subject.as_str(), code = refusal.status, error = %refusal.message, "call refused");
                 throw_away(&head.headers, body, started + BODY_TIME).await;
                 status(&refusal)
             }
@@ -161,7 +186,10 @@ fn waiting_time(budget: Duration) -> Duration {
 async fn not_found(request: Request) -> Response {
     let (head, body) = request.into_parts();
     throw_away(&head.headers, body, Instant::now() + BODY_TIME).await;
-    status(&Refusal::new(404, "no such path: reviews go to /v1/mutate/enforce and /v1/mutate/audit"))
+    status(&Refusal::new(
+        404,
+        "no such path: reviews go to /v1/mutate/enforce, /v1/mutate/audit and /v1/validate/policy",
+    ))
 }
 
 async fn method_not_allowed(request: Request) -> Response {
@@ -227,7 +255,7 @@ mod tests {
         let (_sender, policy) = tokio::sync::watch::channel(None);
         let app = Arc::new(App::new(Arc::new(crate::telemetry::Metrics::new()), policy, Arc::default(), None));
         let gate = Gate { app, calls: Semaphore::new(0), room: Room::new(ALL_BODIES) };
-        let answer = gate.call(Mode::Enforce, Request::new(Body::from("{}"))).await;
+        let answer = gate.call(Subject::Pod(Mode::Enforce), Request::new(Body::from("{}"))).await;
         assert_eq!((answer.status().as_u16(), &answer.headers()[RETRY_AFTER]), (503, &HeaderValue::from_static("1")));
         let metrics = gate.app.metrics().encode();
         assert!(metrics.contains("{mode=\"enforce\",operation=\"OTHER\",result=\"error\"} 1"), "{metrics}");

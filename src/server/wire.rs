@@ -32,22 +32,16 @@ pub enum BadReview {
     /// A request without `uid`: the answer could not carry it.
     #[error("the request has no `uid`")]
     NoUid,
-    /// The object or old object has not the shape of a pod.
-    #[error("request.{field} is not a pod: {detail}")]
-    Pod {
+    /// The object or old object has not the shape of its kind.
+    #[error("request.{field} is not a {kind}: {detail}")]
+    Object {
         /// `object` or `oldObject`.
         field: &'static str,
+        /// `pod`, for one.
+        kind: &'static str,
         /// The parser's words.
         detail: String,
     },
-}
-
-/// The review as it is read.
-#[derive(Default)]
-struct RawReview<'a> {
-    api_version: Option<Text<'a>>,
-    kind: Option<Text<'a>>,
-    request: Option<RawRequest<'a>>,
 }
 
 #[derive(Default)]
@@ -73,25 +67,12 @@ enum RawPod<'a> {
     Read(Result<Box<Pod<'a>>, Fault>),
 }
 
+/// What a request is about.
 #[derive(Default)]
-struct Resource<'a> {
+pub(super) struct Resource<'a> {
     group: Option<Text<'a>>,
     version: Option<Text<'a>>,
     resource: Option<Text<'a>>,
-}
-
-impl<'a> RawReview<'a> {
-    fn read(json: &mut Reader<'a>) -> Result<Self, Fault> {
-        json.object_into(|review: &mut Self, json, key| {
-            match key {
-                "apiVersion" => review.api_version = json.optional(Reader::string)?,
-                "kind" => review.kind = json.optional(Reader::string)?,
-                "request" => review.request = json.optional(RawRequest::read)?,
-                _ => json.skip()?,
-            }
-            Ok(())
-        })
-    }
 }
 
 impl<'a> RawRequest<'a> {
@@ -140,7 +121,7 @@ impl<'a> RawRequest<'a> {
 }
 
 impl<'a> Resource<'a> {
-    fn read(json: &mut Reader<'a>) -> Result<Self, Fault> {
+    pub(super) fn read(json: &mut Reader<'a>) -> Result<Self, Fault> {
         json.object_into(|resource: &mut Self, json, key| {
             match key {
                 "group" => resource.group = json.optional(Reader::string)?,
@@ -150,6 +131,14 @@ impl<'a> Resource<'a> {
             }
             Ok(())
         })
+    }
+}
+
+impl Resource<'_> {
+    /// Whether it is this one of the core group, v1.
+    pub(super) fn is_core_v1(&self, name: &str) -> bool {
+        let part = |text: &Option<Text<'_>>, expected: &str| text.as_deref().unwrap_or_default() == expected;
+        part(&self.group, "") && part(&self.version, "v1") && part(&self.resource, name)
     }
 }
 
@@ -185,9 +174,7 @@ pub enum Operation {
 
 impl Operation {
     fn new(resource: &Resource<'_>, sub_resource: &str, operation: &str) -> Self {
-        let part = |text: &Option<Text<'_>>, expected: &str| text.as_deref().unwrap_or_default() == expected;
-        let is_pod = part(&resource.group, "") && part(&resource.version, "v1") && part(&resource.resource, "pods");
-        match (is_pod, operation, sub_resource) {
+        match (resource.is_core_v1("pods"), operation, sub_resource) {
             (true, "CREATE", "") => Self::Create,
             (true, "UPDATE", "") => Self::Update,
             (true, "UPDATE", "ephemeralcontainers") => Self::UpdateEphemeralContainers,
@@ -215,20 +202,10 @@ impl<'a> Request<'a> {
     /// # Errors
     /// What is no review that can be answered, among it a pod of the wrong shape, which no API server sends.
     pub fn parse(body: &'a str) -> Result<Self, BadReview> {
-        let mut json = Reader::new(body);
-        let review = RawReview::read(&mut json).map_err(shape)?;
-        json.end().map_err(shape)?;
-        Self::new(review)
+        Self::new(envelope(body, RawRequest::read)?)
     }
 
-    fn new(review: RawReview<'a>) -> Result<Self, BadReview> {
-        let RawReview { api_version, kind, request } = review;
-        let (api_version, kind) = (api_version.unwrap_or_default(), kind.unwrap_or_default());
-        if &*api_version != API_VERSION || &*kind != KIND {
-            let what = format!("apiVersion {:?}, kind {:?}", &*api_version, &*kind);
-            return Err(BadReview::OtherKind(Escaped::cut(&what, MOST_DETAIL_CHARS).to_string()));
-        }
-        let request = request.ok_or(BadReview::NoRequest)?;
+    fn new(request: RawRequest<'a>) -> Result<Self, BadReview> {
         let operation = request.operation();
         let RawRequest { uid, namespace, object, old_object, dry_run, resource: _, sub_resource: _, operation: _ } =
             request;
@@ -241,7 +218,7 @@ impl<'a> Request<'a> {
                 RawPod::Read(read) => read.map(|pod| *pod),
                 RawPod::Json(json) => Pod::parse(json),
             };
-            read.map_err(|fault| BadReview::Pod { field, detail: words(&fault.reason()) })
+            read.map_err(|fault| BadReview::Object { field, kind: "pod", detail: words(&fault.reason()) })
         };
         Ok(Self {
             uid,
@@ -300,11 +277,33 @@ impl<'a> Request<'a> {
     }
 }
 
-fn shape(fault: Fault) -> BadReview {
-    BadReview::Shape(words(&fault))
+/// Reads a whole review, and `request` of it as `read` does.
+pub(super) fn envelope<'a, R>(
+    body: &'a str,
+    mut read: impl FnMut(&mut Reader<'a>) -> Result<R, Fault>,
+) -> Result<R, BadReview> {
+    let mut json = Reader::new(body);
+    let (mut api_version, mut kind, mut request) = (None, None, None);
+    let object = json.object(|json, key| {
+        match key {
+            "apiVersion" => api_version = json.optional(Reader::string)?,
+            "kind" => kind = json.optional(Reader::string)?,
+            "request" => request = json.optional(&mut read)?,
+            _ => json.skip()?,
+        }
+        Ok(())
+    });
+    object.and_then(|()| json.end()).map_err(|fault| BadReview::Shape(words(&fault)))?;
+    let (api_version, kind) = (api_version.unwrap_or_default(), kind.unwrap_or_default());
+    if &*api_version != API_VERSION || &*kind != KIND {
+        let what = format!("apiVersion {:?}, kind {:?}", &*api_version, &*kind);
+        return Err(BadReview::OtherKind(Escaped::cut(&what, MOST_DETAIL_CHARS).to_string()));
+    }
+    request.ok_or(BadReview::NoRequest)
 }
 
-fn words(fault: &impl std::fmt::Display) -> String {
+/// What is wrong, in the words of the reader.
+pub(super) fn words(fault: &impl std::fmt::Display) -> String {
     Escaped::cut(&fault.to_string(), MOST_DETAIL_CHARS).to_string()
 }
 
@@ -315,21 +314,17 @@ pub fn answer(uid: &str, decision: &Decision) -> String {
     // Room for all of it at once: a buffer that grows copies what it holds. Base64 takes four bytes for three, and the
     // quotes of JSON within JSON are escaped.
     let mut json = Writer::with_capacity(512 + patch.as_json().len() * 4 / 3 + said * 3 / 2);
-    json.raw(r#"{"apiVersion":""#).raw(API_VERSION).raw(r#"","kind":""#).raw(KIND);
-    json.raw(r#"","response":{"uid":"#).string(uid);
-    json.raw(if *allowed { r#","allowed":true"# } else { r#","allowed":false"# });
+    begin(&mut json, uid, *allowed);
     if !allowed {
-        denial(&mut json, &decision.message(), causes);
+        denial(&mut json, &decision.message(), causes, |json, Cause { field, reason, message }| {
+            cause(json, reason.as_str(), message, field);
+        });
     }
     if !patch.is_empty() {
         json.raw(r#","patchType":"JSONPatch","patch":""#);
         json.append(|out| STANDARD.encode_string(patch.as_json(), out)).raw("\"");
     }
-    if !warnings.is_empty() {
-        json.raw(r#","warnings":"#).list("[]", warnings, |json, warning| {
-            json.string(warning);
-        });
-    }
+    self::warnings(&mut json, warnings);
     if !audit_annotations.is_empty() {
         json.raw(r#","auditAnnotations":"#).list("{}", audit_annotations, |json, (key, value)| {
             json.string(key).raw(":").string(value);
@@ -339,13 +334,37 @@ pub fn answer(uid: &str, decision: &Decision) -> String {
     json.into_string()
 }
 
+/// An answer up to whether it allows. Its end is `}}`.
+pub(super) fn begin(json: &mut Writer, uid: &str, allowed: bool) {
+    json.raw(r#"{"apiVersion":""#).raw(API_VERSION).raw(r#"","kind":""#).raw(KIND);
+    json.raw(r#"","response":{"uid":"#).string(uid);
+    json.raw(if allowed { r#","allowed":true"# } else { r#","allowed":false"# });
+}
+
 /// The `metav1.Status` of a denial (A1).
-fn denial(json: &mut Writer, message: &str, causes: &[Cause]) {
+pub(super) fn denial<C>(
+    json: &mut Writer,
+    message: &str,
+    causes: impl IntoIterator<Item = C>,
+    write: impl FnMut(&mut Writer, C),
+) {
     json.raw(r#","status":{"status":"Failure","message":"#).string(message);
     json.raw(r#","reason":"Forbidden","code":403,"details":{"causes":"#);
-    json.list("[]", causes, |json, Cause { field, reason, message }| {
-        json.raw(r#"{"reason":"#).plain(reason.as_str()).raw(r#","message":"#).string(message);
-        json.raw(r#","field":"#).string(field).raw("}");
-    });
+    json.list("[]", causes, write);
     json.raw("}}");
+}
+
+/// One fault of a denial. `reason` needs no escapes.
+pub(super) fn cause(json: &mut Writer, reason: &str, message: &str, field: &str) {
+    json.raw(r#"{"reason":"#).plain(reason).raw(r#","message":"#).string(message);
+    json.raw(r#","field":"#).string(field).raw("}");
+}
+
+/// What the API server shows to the client (A6).
+pub(super) fn warnings(json: &mut Writer, warnings: &[String]) {
+    if !warnings.is_empty() {
+        json.raw(r#","warnings":"#).list("[]", warnings, |json, warning| {
+            json.string(warning);
+        });
+    }
 }

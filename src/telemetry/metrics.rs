@@ -153,7 +153,7 @@ impl Metrics {
         metrics
     }
 
-    /// One review: its mode, operation and result, and the seconds it took. `result` is from a fixed set, such as
+    /// One review: its mode (`policy` for the policy guard), operation and result, and the seconds it took. `result` is from a fixed set, such as
     /// `allowed`, `patched`, `denied` or `error`.
     pub fn admission(&self, mode: &'static str, operation: &'static str, result: &'static str, seconds: f64) {
         self.requests.get_or_create(&AdmissionLabels { mode, operation, result }).inc();

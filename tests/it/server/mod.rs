@@ -3,6 +3,7 @@
 mod calls;
 mod connections;
 mod lifecycle;
+mod policy_guard;
 mod process;
 mod verdicts;
 mod wire;
