@@ -1,6 +1,6 @@
 //! What `manifests/base` makes.
 
-use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
+use k8s_openapi::api::admissionregistration::v1::{MutatingWebhookConfiguration, ValidatingWebhookConfiguration};
 use kube::Api;
 
 use crate::lab::{Lab, kubectl, kubectl_with, repository};
@@ -55,6 +55,12 @@ async fn applied_again_they_leave_the_ca_bundle_alone() {
     assert_eq!(second.match_conditions, webhooks[0].match_conditions);
     assert_eq!(second.rules, webhooks[0].rules);
     second.match_conditions.take().unwrap();
+
+    let configurations = Api::<ValidatingWebhookConfiguration>::all(lab.client.clone());
+    let guard = configurations.get("mirrorgate").await.unwrap().webhooks.unwrap().remove(0);
+    assert_eq!(guard.client_config.ca_bundle.map(|bundle| bundle.0), Some(ca));
+    let of = (guard.name.as_str(), guard.failure_policy.as_deref(), guard.side_effects.as_str(), guard.timeout_seconds);
+    assert_eq!(of, ("policy.mirrorgate.dev", Some("Ignore"), "None", Some(3)));
 }
 
 #[tokio::test]

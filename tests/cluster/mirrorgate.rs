@@ -189,6 +189,21 @@ pub(crate) async fn under(lab: &Lab, policy: &str) {
     in_force(policy).await;
 }
 
+/// Lets every edit of the policy pass unseen, until the manifests are applied again: for what gets past the guard.
+pub(crate) async fn without_guard(config_maps: &Api<ConfigMap>) {
+    let nowhere = json!({"webhooks": [{
+        "name": "policy.mirrorgate.dev",
+        "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "nowhere"}},
+    }]});
+    kubectl(&["patch", "validatingwebhookconfiguration", "mirrorgate", "-p", &nowhere.to_string()]).success();
+    let broken = json!({"data": {"policy.yaml": "kind: Broken"}});
+    until("no guard", 10, async || {
+        let dry_run = PatchParams { dry_run: true, ..PatchParams::default() };
+        config_maps.patch(POLICY, &dry_run, &Patch::Merge(&broken)).await.is_ok().then_some(())
+    })
+    .await;
+}
+
 /// Waits until the policy is in force, and what it names is watched.
 pub(crate) async fn in_force(policy: &str) {
     until("the policy", 5, async || (policy_in_force().await == sha256(policy)).then_some(())).await;

@@ -3,6 +3,7 @@
 mod ca_bundles;
 mod outages;
 mod policy;
+mod policy_guard;
 mod procedures;
 mod pull_secrets;
 mod unsent;

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::lab::{Lab, client, kubectl, kubectl_with, part, until, work};
 use crate::mirrorgate::{
-    self, NAMESPACE, PART, POLICY, edit_policy, metric, policy_with_mirror, readiness, ready, sha256,
+    self, NAMESPACE, PART, POLICY, edit_policy, metric, policy_with_mirror, readiness, ready, sha256, without_guard,
 };
 use crate::pods::{MIRROR, images, named_pod, pod, restrict};
 
@@ -89,7 +89,9 @@ async fn after_a_restart_of_the_api_server_the_policy_is_watched_again() {
     let lab = Lab::alone().await;
     let namespace = lab.namespace(Some("enforce")).await;
     let process = mirrorgate::process().unwrap();
-    edit_policy(&Api::namespaced(lab.client.clone(), NAMESPACE), "kind: Policy\nregistryMirrors: 5\n").await.unwrap();
+    let config_maps = Api::<ConfigMap>::namespaced(lab.client.clone(), NAMESPACE);
+    without_guard(&config_maps).await;
+    edit_policy(&config_maps, "kind: Policy\nregistryMirrors: 5\n").await.unwrap();
     let refusals = || {
         let log = std::fs::read_to_string(work().join("logs/mirrorgate.log")).unwrap();
         log.lines().filter(|line| line.contains("pull secrets: forbidden")).count()

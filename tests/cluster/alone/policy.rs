@@ -9,7 +9,9 @@ use kube::Api;
 use kube::api::{DeleteParams, ListParams};
 
 use crate::lab::{Lab, kubectl, until};
-use crate::mirrorgate::{NAMESPACE, POLICY, edit_policy, metric, policy_in_force, policy_with_mirror, ready, sha256};
+use crate::mirrorgate::{
+    NAMESPACE, POLICY, edit_policy, metric, policy_in_force, policy_with_mirror, ready, sha256, without_guard,
+};
 use crate::pods::{images, pod};
 
 const BROKEN: &str = "apiVersion: mirrorgate.dev/v1alpha1
@@ -45,6 +47,7 @@ async fn trap_28_a_broken_edit_leaves_the_last_good_policy_in_force_and_says_so(
     let lab = Lab::alone().await;
     let namespace = lab.namespace(Some("enforce")).await;
     let config_maps = Api::<ConfigMap>::namespaced(lab.client.clone(), NAMESPACE);
+    without_guard(&config_maps).await;
     let good = policy_with_mirror("good.test");
     edit_policy(&config_maps, &good).await.unwrap();
     until("the good policy", 5, async || (policy_in_force().await == sha256(&good)).then_some(())).await;
@@ -106,6 +109,7 @@ async fn trap_28_no_pod_is_decided_by_a_half_or_a_broken_policy() {
     let lab = Lab::alone().await;
     let namespace = lab.namespace(Some("enforce")).await;
     let config_maps = Api::<ConfigMap>::namespaced(lab.client.clone(), NAMESPACE);
+    without_guard(&config_maps).await;
     let valid = ["first.test", "second.test"].map(|host| (host, policy_with_mirror(host)));
     edit_policy(&config_maps, &valid[1].1).await.unwrap();
     until("the first policy", 5, async || (policy_in_force().await == sha256(&valid[1].1)).then_some(())).await;
