@@ -66,6 +66,7 @@ struct WatchLabels {
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
+    ready: Gauge,
     requests: Family<AdmissionLabels, Counter>,
     durations: Family<ModeLabels, Histogram, fn() -> Histogram>,
     images: Family<ImageLabels, Counter>,
@@ -88,6 +89,7 @@ impl Metrics {
     pub fn new() -> Metrics {
         let mut metrics = Metrics {
             registry: Registry::with_prefix("mirrorgate"),
+            ready: Gauge::default(),
             requests: Family::default(),
             durations: Family::new_with_constructor(|| Histogram::new(DURATION_BUCKETS)),
             images: Family::default(),
@@ -104,6 +106,11 @@ impl Metrics {
             watch_objects: Family::default(),
         };
         let registry = &mut metrics.registry;
+        registry.register(
+            "ready",
+            "Whether /readyz says ready (1) or names what is missing (0)",
+            metrics.ready.clone(),
+        );
         registry.register("admission_requests", "Admission reviews answered", metrics.requests.clone());
         registry.register("admission_duration_seconds", "Time to answer a review", metrics.durations.clone());
         registry.register("images", "Images seen in reviews", metrics.images.clone());
@@ -151,6 +158,11 @@ impl Metrics {
             metrics.watch_objects.clone(),
         );
         metrics
+    }
+
+    /// Whether this process says that it can serve.
+    pub fn ready(&self, ready: bool) {
+        self.ready.set(i64::from(ready));
     }
 
     /// One review: its mode (`policy` for the policy guard), operation and result, and the seconds it took. `result` is from a fixed set, such as
@@ -250,6 +262,7 @@ mod tests {
     #[test]
     fn every_metric_has_the_name_of_the_interface() {
         let metrics = Metrics::new();
+        metrics.ready(true);
         metrics.admission("enforce", "CREATE", "patched", 0.00002);
         metrics.images("harbor", "rewritten", 2);
         metrics.pull_secrets("does-not-cover", 3);
@@ -265,6 +278,7 @@ mod tests {
         metrics.watch_object("secrets");
         let text = metrics.encode();
         for line in [
+            "mirrorgate_ready 1",
             "mirrorgate_admission_requests_total{mode=\"enforce\",operation=\"CREATE\",result=\"patched\"} 1",
             "mirrorgate_admission_duration_seconds_bucket{le=\"0.00005\",mode=\"enforce\"} 1",
             "mirrorgate_admission_duration_seconds_count{mode=\"enforce\"} 1",

@@ -84,6 +84,7 @@ async fn trap_28_an_edit_is_taken_up_and_a_broken_one_leaves_the_last_good_polic
     .await;
     let (_, metrics) = get(server.http, "/metrics").await;
     assert!(metrics.contains("\nmirrorgate_policy_errors 0\n") && metrics.contains("generation=\"3\""), "{metrics}");
+    assert!(metrics.contains("\nmirrorgate_ready 1\n"), "{metrics}");
 }
 
 /// The line that is printed at the start answers with a patch, as it is printed.
@@ -242,6 +243,7 @@ async fn trap_22_a_server_without_its_policy_is_alive_and_not_ready() {
     assert_eq!(get(server.http, "/livez").await.0, 200);
     let (status, report) = get(server.http, "/readyz").await;
     assert!(status == 503 && report.contains("[-] policy") && report.contains("[+] certificate"), "{report}");
+    assert!(get(server.http, "/metrics").await.1.contains("\nmirrorgate_ready 0\n"));
     let mut connection = Connection::open(&server.authority(), server.https).await.unwrap();
     let answer = connection.post("/v1/mutate/enforce", &review()).await.unwrap();
     assert_eq!((answer.status, answer.header("retry-after")), (503, Some("1")));
