@@ -1,0 +1,144 @@
+//! `manifests/base` and every overlay: what is in them, in which order, and that it comes and goes whole.
+
+use std::process::Command;
+
+use serde_json::json;
+
+use crate::lab::{folder, know_the_kinds_of_others, kubectl, kubectl_with, manifests, turn, until};
+use crate::objects::{kustomized, named, objects};
+
+/// Each folder that is applied by itself.
+pub(crate) fn installable() -> Vec<String> {
+    let overlays = std::fs::read_dir(manifests().join("overlays")).unwrap();
+    let mut folders: Vec<String> =
+        overlays.map(|entry| format!("overlays/{}", entry.unwrap().file_name().to_str().unwrap())).collect();
+    folders.push("base".to_owned());
+    folders.sort();
+    folders
+}
+
+#[test]
+fn whatever_is_made_is_labelled_as_ours() {
+    for folder in installable() {
+        for object in kustomized(&folder) {
+            let label = &object.0["metadata"]["labels"]["app.kubernetes.io/name"];
+            assert_eq!(label, "mirrorgate", "{folder}: {object}");
+        }
+    }
+}
+
+/// kubectl applies and deletes in one order. Applied, an object needs its namespace; deleted, what stands in the way of pods goes before
+/// whoever answers for it.
+#[test]
+fn trap_14_webhooks_come_first_and_the_namespace_before_what_is_in_it() {
+    for folder in installable() {
+        let objects = kustomized(&folder);
+        let in_the_way = objects.iter().take_while(|object| object.stands_in_the_way()).count();
+        assert!(in_the_way >= 3, "{folder}: a webhook configuration, the policy of the label, and its binding");
+        for object in &objects[in_the_way..] {
+            assert!(!object.stands_in_the_way(), "{folder}: {object} is deleted after others");
+        }
+        let namespace = objects.iter().position(|object| object.kind() == "Namespace").unwrap();
+        let first = objects.iter().position(|object| object.namespace().is_some()).unwrap();
+        assert!(namespace < first, "{folder}: {} comes before its namespace", objects[first]);
+    }
+}
+
+/// As a user does it, with every field known to the API server, and nothing left behind, above all nothing that holds pods up.
+#[test]
+fn applied_and_deleted_it_leaves_nothing() {
+    let _turn = turn();
+    know_the_kinds_of_others();
+    let namespace = r#"{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "team-a", "labels": {"mirrorgate.dev/mode": "enforce"}}}"#;
+    kubectl_with(namespace, &["apply", "-f", "-"]).success();
+    until("the service account of team-a", 30, || {
+        kubectl(&["-n", "team-a", "get", "serviceaccount", "default"]).ok.then_some(())
+    });
+    let create_a_pod = || {
+        let pod = r#"{"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "web", "namespace": "team-a"},
+            "spec": {"containers": [{"name": "web", "image": "nginx:1.27"}]}}"#;
+        kubectl_with(pod, &["create", "--dry-run=server", "-f", "-"])
+    };
+    for name in installable() {
+        let folder = folder(&name);
+        let objects = kustomized(&name);
+        let applied = kubectl(&["apply", "--validate=strict", "-k", &folder]).success();
+        assert_eq!(applied.lines().count(), objects.len(), "{applied}");
+        assert!(applied.lines().all(|line| line.ends_with(" created")), "{applied}");
+        let again = kubectl(&["apply", "--validate=strict", "-k", &folder]).success();
+        assert!(again.lines().all(|line| line.ends_with(" unchanged") || line.ends_with(" configured")), "{again}");
+        // Nobody answers here: an enforced namespace fails closed.
+        until("the webhook to be in force", 10, || {
+            let refused = create_a_pod();
+            (!refused.ok && refused.err.contains("failed calling webhook \"enforce.mirrorgate.dev\"")).then_some(())
+        });
+
+        let deleted = kubectl(&["delete", "--ignore-not-found", "-k", &folder]).success();
+        assert!(
+            deleted.starts_with("mutatingwebhookconfiguration.admissionregistration.k8s.io \"mirrorgate\" deleted"),
+            "{deleted}"
+        );
+        for object in &objects {
+            let namespace = object.namespace().unwrap_or_default();
+            let arguments = ["get", "-n", namespace, object.kind(), object.name(), "--ignore-not-found", "-o", "name"];
+            assert_eq!(kubectl(&arguments).success(), "", "{name}: {object} is still there");
+        }
+        create_a_pod().success();
+    }
+    kubectl(&["delete", "namespace", "team-a", "--wait=false"]).success();
+}
+
+/// A drain takes one replica at a time; one that serves nobody is never in its way.
+#[test]
+fn a_drain_is_not_held_up_by_a_replica_that_is_not_ready() {
+    let objects = kustomized("base");
+    let budget = &named(&objects, "PodDisruptionBudget", "mirrorgate")["spec"];
+    assert_eq!(budget["maxUnavailable"], 1);
+    assert_eq!(budget["unhealthyPodEvictionPolicy"], "AlwaysAllow");
+    let deployment = &named(&objects, "Deployment", "mirrorgate")["spec"];
+    assert_eq!(deployment["replicas"], 2);
+    assert_eq!(deployment["strategy"]["rollingUpdate"]["maxUnavailable"], 0);
+    let labels = &deployment["template"]["metadata"]["labels"];
+    for of in [
+        &deployment["selector"],
+        &budget["selector"],
+        &named(&objects, "NetworkPolicy", "mirrorgate")["spec"]["podSelector"],
+    ] {
+        assert_eq!(&of["matchLabels"], labels);
+    }
+    assert_eq!(&named(&objects, "Service", "mirrorgate")["spec"]["selector"], labels);
+}
+
+/// The ports that the policy of the network lets in are those of the container, and the webhook is for API servers, wherever they call from.
+#[test]
+fn the_network_policy_lets_in_what_is_served() {
+    let objects = kustomized("base");
+    let container = &named(&objects, "Deployment", "mirrorgate")["spec"]["template"]["spec"]["containers"][0];
+    let served: Vec<_> = container["ports"].as_array().unwrap().iter().map(|port| port["name"].clone()).collect();
+    let policy = &named(&objects, "NetworkPolicy", "mirrorgate")["spec"];
+    let rules = policy["ingress"].as_array().unwrap();
+    let let_in: Vec<_> = rules.iter().map(|rule| rule["ports"][0]["port"].clone()).collect();
+    assert_eq!(let_in, served);
+    assert_eq!(rules[0].get("from"), None, "no selector covers the addresses of API servers");
+    assert_eq!(policy["egress"][0].get("to"), None);
+    assert_eq!(policy["egress"][0]["ports"][0], json!({"protocol": "TCP"}));
+}
+
+/// What `manifests/README.md` says of a kustomization of one's own, in the folder that it names.
+#[test]
+fn the_kustomization_of_the_page_is_one() {
+    let page = std::fs::read_to_string(manifests().join("README.md")).unwrap();
+    let text = page.split("```yaml\n").nth(1).unwrap().split("```").next().unwrap();
+    let copy = tempfile::tempdir().unwrap();
+    let copied = Command::new("cp").arg("-r").arg(manifests()).arg(copy.path()).status().unwrap();
+    assert!(copied.success());
+    let mine = copy.path().join("manifests/overlays/mine");
+    std::fs::create_dir(&mine).unwrap();
+    std::fs::write(mine.join("kustomization.yaml"), text).unwrap();
+    let objects = objects(&kubectl(&["kustomize", mine.to_str().unwrap()]).success());
+    assert!(objects[0].stands_in_the_way(), "{}", objects[0]);
+    let container = &named(&objects, "Deployment", "mirrorgate")["spec"]["template"]["spec"]["containers"][0];
+    assert_eq!(container["image"], "registry.corp/tools/mirrorgate:0.1.0");
+    named(&objects, "ServiceMonitor", "mirrorgate");
+    named(&objects, "ClusterRole", "mirrorgate-discover-pull-secrets");
+}
