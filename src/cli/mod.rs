@@ -6,6 +6,7 @@ mod asking;
 mod ca_bundles;
 mod check;
 mod completions;
+mod doctor;
 mod explain;
 mod man;
 mod paint;
@@ -84,6 +85,7 @@ enum Command {
     /// Check policies: every fault at once, with its source line
     Check(check::Args),
     Rbac(rbac::Args),
+    Doctor(doctor::Args),
     /// Print the JSON Schema of the policy
     Schema(schema::Args),
     /// Print the completions of a shell
@@ -106,6 +108,7 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Probe(args) => args.run(),
         Command::Check(args) => args.run(common),
         Command::Rbac(args) => args.run(),
+        Command::Doctor(args) => args.run(common),
         Command::Schema(args) => args.run(),
         Command::Completions(args) => args.run(),
         Command::Man(args) => args.run(),

@@ -12,13 +12,16 @@ use crate::policy::{BundleRef, KeyRef, Policy};
 use super::{Output, OutputArgs, policy_file, print_result};
 
 /// The service account of `manifests/base`, and what its objects are labelled with.
-const SERVICE_ACCOUNT: &str = "mirrorgate";
+pub(super) const SERVICE_ACCOUNT: &str = "mirrorgate";
 
 /// The two roles: for the names in the policy, and for all Secrets.
-const NAMED: &str = "mirrorgate-pull-secrets";
-const ALL: &str = "mirrorgate-discover-pull-secrets";
+pub(super) const NAMED: &str = "mirrorgate-pull-secrets";
+pub(super) const ALL: &str = "mirrorgate-discover-pull-secrets";
 /// And the one in each namespace that has CA bundles of the policy.
-const BUNDLES: &str = "mirrorgate-ca-bundles";
+pub(super) const BUNDLES: &str = "mirrorgate-ca-bundles";
+
+/// What is done with all of them.
+pub(super) const VERBS: [&str; 2] = ["list", "watch"];
 
 /// The most characters of a namespace's name.
 const MOST_NAMESPACE: usize = 63;
@@ -59,7 +62,7 @@ impl Args {
 }
 
 /// A namespace's name, which goes into YAML as it is.
-fn namespace(text: &str) -> Result<String, String> {
+pub(super) fn namespace(text: &str) -> Result<String, String> {
     let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
     let is_edge = |byte: Option<&u8>| byte.is_some_and(|byte| *byte != b'-');
     let bytes = text.as_bytes();
@@ -97,7 +100,8 @@ fn text(roles: &[Role<'_>]) -> String {
     text
 }
 
-fn roles<'p>(policy: &'p Policy, account: &'p str) -> Vec<Role<'p>> {
+/// The roles that a policy needs.
+pub(super) fn roles<'p>(policy: &'p Policy, account: &'p str) -> Vec<Role<'p>> {
     let secrets = |names| vec![Rule { resource: "secrets", names }];
     let names: Vec<&str> = policy.secret_names().collect();
     let named = (!names.is_empty()).then(|| Role {
@@ -145,20 +149,20 @@ fn bundle_roles<'p>(policy: &'p Policy, account: &'p str) -> impl Iterator<Item 
 }
 
 /// A ClusterRole, or a Role within a namespace, and its binding to our service account.
-struct Role<'p> {
-    name: &'static str,
-    within: Option<&'p str>,
+pub(super) struct Role<'p> {
+    pub(super) name: &'static str,
+    pub(super) within: Option<&'p str>,
     why: &'static str,
-    rules: Vec<Rule<'p>>,
+    pub(super) rules: Vec<Rule<'p>>,
     /// The namespace of the service account.
     account: &'p str,
 }
 
 /// What may be listed and watched.
-struct Rule<'p> {
-    resource: &'static str,
+pub(super) struct Rule<'p> {
+    pub(super) resource: &'static str,
     /// None: all of the resource.
-    names: Vec<&'p str>,
+    pub(super) names: Vec<&'p str>,
 }
 
 impl Role<'_> {
@@ -172,7 +176,7 @@ impl Role<'_> {
             metadata["namespace"] = json!(namespace);
         }
         let rule = |Rule { resource, names }: &Rule<'_>| {
-            let mut rule = json!({"apiGroups": [""], "resources": [resource], "verbs": ["list", "watch"]});
+            let mut rule = json!({"apiGroups": [""], "resources": [resource], "verbs": VERBS});
             if !names.is_empty() {
                 rule["resourceNames"] = json!(names);
             }
@@ -212,7 +216,7 @@ impl fmt::Display for Role<'_> {
             for name in names {
                 writeln!(f, "  - \"{name}\"")?;
             }
-            writeln!(f, "  verbs: [list, watch]")?;
+            writeln!(f, "  verbs: [{}]", VERBS.join(", "))?;
         }
         write!(f, "---\napiVersion: rbac.authorization.k8s.io/v1\nkind: {kind}Binding\n{metadata}")?;
         write!(f, "roleRef:\n  apiGroup: rbac.authorization.k8s.io\n  kind: {kind}\n  name: {name}\n")?;

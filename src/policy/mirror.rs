@@ -50,6 +50,11 @@ impl Mirror {
         &self.endpoint.registry
     }
 
+    /// What every name of an image at the mirror begins with: registry and path prefix, with a `/` behind each.
+    pub fn base(&self) -> &str {
+        &self.base
+    }
+
     /// Whether the endpoint speaks HTTP without TLS (T6).
     pub fn plain_http(&self) -> bool {
         self.endpoint.plain_http

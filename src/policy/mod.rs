@@ -288,6 +288,11 @@ impl Policy {
         !self.pull_secrets.is_empty()
     }
 
+    /// The registries that there are rules for pull secrets for, each pattern once.
+    pub fn pull_secret_registries(&self) -> impl Iterator<Item = &HostPattern> {
+        self.pull_secrets.registries()
+    }
+
     /// The names of pull secrets that are the same in every namespace, sorted, each once (S5).
     pub fn secret_names(&self) -> impl Iterator<Item = &str> {
         self.pull_secrets.names()

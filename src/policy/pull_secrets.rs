@@ -166,6 +166,11 @@ impl PullSecretRules {
         self.rules.is_empty()
     }
 
+    /// What the rules are for, each pattern once.
+    pub(super) fn registries(&self) -> impl Iterator<Item = &HostPattern> {
+        self.by_registry.patterns()
+    }
+
     pub(super) fn names(&self) -> impl Iterator<Item = &str> {
         self.names.iter().map(String::as_str)
     }

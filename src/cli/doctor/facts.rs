@@ -1,0 +1,195 @@
+//! What was read of the cluster, and what could not be.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use jiff::Timestamp;
+use k8s_openapi::api::admissionregistration::v1::{
+    MutatingWebhookConfiguration, ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding,
+    ValidatingWebhookConfiguration,
+};
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::{ConfigMap, Service};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::apimachinery::pkg::version::Info;
+
+/// What was read, or why it was not.
+pub(super) type Read<T> = Result<T, Unread>;
+
+/// Why something is not known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Unread {
+    /// It is not there.
+    Absent,
+    /// The user may not read it: this access is needed.
+    Forbidden(Access),
+    /// The API server gave no answer, or another one.
+    Failed(String),
+}
+
+impl fmt::Display for Unread {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Absent => f.write_str("it is not there"),
+            Self::Forbidden(access) => write!(f, "you may not look; this needs the access to {access}"),
+            Self::Failed(why) => write!(f, "the API server did not tell: {why}"),
+        }
+    }
+}
+
+/// One thing that may be done, as RBAC knows it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Access {
+    pub(super) verb: String,
+    /// Empty: the core group.
+    pub(super) group: String,
+    pub(super) resource: String,
+    /// None: whatever their names.
+    pub(super) name: Option<String>,
+    /// None: in all of them, or in none.
+    pub(super) namespace: Option<String>,
+}
+
+impl Access {
+    pub(super) fn to(verb: &str, group: &str, resource: &str) -> Self {
+        Self {
+            verb: verb.to_owned(),
+            group: group.to_owned(),
+            resource: resource.to_owned(),
+            name: None,
+            namespace: None,
+        }
+    }
+
+    #[must_use]
+    pub(super) fn named(self, name: &str) -> Self {
+        Self { name: Some(name.to_owned()), ..self }
+    }
+
+    #[must_use]
+    pub(super) fn within(self, namespace: &str) -> Self {
+        Self { namespace: Some(namespace.to_owned()), ..self }
+    }
+}
+
+/// `list secrets/harbor-pull in team-a`, `get deployments.apps in all namespaces`.
+impl fmt::Display for Access {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { verb, group, resource, name, namespace } = self;
+        write!(f, "{verb} {resource}")?;
+        if !group.is_empty() {
+            write!(f, ".{group}")?;
+        }
+        if let Some(name) = name {
+            write!(f, "/{name}")?;
+        }
+        match namespace {
+            Some(namespace) => write!(f, " in {namespace}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// What does not depend on anything else.
+pub(super) struct Facts {
+    /// mirrorgate's own.
+    pub(super) namespace: String,
+    pub(super) now: Timestamp,
+    pub(super) version: Read<Info>,
+    pub(super) deployment: Read<Deployment>,
+    pub(super) mutating: Read<MutatingWebhookConfiguration>,
+    pub(super) validating: Read<ValidatingWebhookConfiguration>,
+    pub(super) service: Read<Service>,
+    pub(super) endpoints: Read<Vec<EndpointSlice>>,
+    pub(super) serving: Read<ServingPair>,
+    pub(super) policy: Read<ConfigMap>,
+    pub(super) label_policy: Read<ValidatingAdmissionPolicy>,
+    pub(super) label_binding: Read<ValidatingAdmissionPolicyBinding>,
+    pub(super) namespaces: Read<Vec<Labelled>>,
+}
+
+/// The Secret with the serving pair, as far as it is there. Without `Debug`: it has the key.
+#[derive(Clone, Default)]
+pub(super) struct ServingPair {
+    pub(super) chain: Option<Vec<u8>>,
+    pub(super) key: Option<Vec<u8>>,
+    pub(super) authority: Option<Vec<u8>>,
+}
+
+/// A namespace, by what decides whether it opted in.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Labelled {
+    pub(super) name: String,
+    pub(super) labels: BTreeMap<String, String>,
+    pub(super) annotations: BTreeMap<String, String>,
+    pub(super) terminating: bool,
+}
+
+/// How a namespace opted in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Mode {
+    Enforce,
+    Audit,
+}
+
+/// The label by which it does.
+pub(super) const MODE: &str = "mirrorgate.dev/mode";
+
+impl Labelled {
+    /// `own` is mirrorgate's namespace, which the webhooks leave out as they do the API server's.
+    pub(super) fn mode(&self, own: &str) -> Option<Mode> {
+        if is_left_out(&self.name, own) {
+            return None;
+        }
+        match self.labels.get(MODE)?.as_str() {
+            "enforce" => Some(Mode::Enforce),
+            "audit" => Some(Mode::Audit),
+            _ => None,
+        }
+    }
+}
+
+/// Whether the webhooks leave a namespace out by its name.
+pub(super) fn is_left_out(name: &str, own: &str) -> bool {
+    ["kube-system", "kube-node-lease", own].contains(&name)
+}
+
+impl Facts {
+    /// The namespaces that opted in, as far as they are known.
+    pub(super) fn opted_in(&self) -> Vec<(&Labelled, Mode)> {
+        let namespaces = self.namespaces.iter().flatten();
+        namespaces.filter_map(|namespace| Some((namespace, namespace.mode(&self.namespace)?))).collect()
+    }
+
+    /// What makes the installation anew from what ships.
+    pub(super) fn install_again() -> String {
+        "kubectl apply -k manifests/base  # or the overlay or chart that you installed".to_owned()
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    /// A cluster of which nothing could be read.
+    pub(in super::super) fn facts() -> Facts {
+        fn no<T>() -> Read<T> {
+            Err(Unread::Failed("nobody asked".to_owned()))
+        }
+        Facts {
+            namespace: "mirrorgate-system".to_owned(),
+            now: "2026-11-21T12:00:00Z".parse().unwrap(),
+            version: no(),
+            deployment: no(),
+            mutating: no(),
+            validating: no(),
+            service: no(),
+            endpoints: no(),
+            serving: no(),
+            policy: no(),
+            label_policy: no(),
+            label_binding: no(),
+            namespaces: no(),
+        }
+    }
+}
