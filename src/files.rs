@@ -74,6 +74,12 @@ impl<const N: usize> FollowedFiles<N> {
         Ok(content)
     }
 
+    /// Whether they could not be read when they were last looked at.
+    #[must_use]
+    pub fn are_away(&self) -> bool {
+        self.away
+    }
+
     /// Waits for news.
     pub async fn next(&mut self) -> News<N> {
         loop {

@@ -18,15 +18,16 @@
 //! | [`policy`] | the policy document, and its compiled form that cannot be invalid |
 //! | [`review`] | what is done to a pod under a policy, and the patch and words for it |
 //! | [`files`] | files that somebody else changes while we run |
+//! | [`serving`] | the serving certificate: what is taken up, what is made, what is to be done next |
 //! | [`probe`] | registries over the network: names, TLS, the verdicts that are kept |
-//! | [`cluster`] | the API server: the policy ConfigMap and the Events on it, the pull secrets that the policy names |
+//! | [`cluster`] | the API server: the policy ConfigMap and the Events on it, the pull secrets that the policy names, the serving certificate |
 //! | [`app`] | what a handler may see |
 //! | [`server`] | the API server's calls to us: listener, router, wire format, policy guard, health, metrics |
 //! | [`serve`] | wires the edges, owns every task, readiness, the order of shutdown |
 //! | [`telemetry`] | the log subscriber and the name of every metric |
 //! | [`cli`] | one file a subcommand |
 //!
-//! Imports run one way: `image <- json <- yaml <- keyring <- trust <- policy <- review <- telemetry <- files <- probe <- cluster <- app <- server <- serve <- cli <- main`.
+//! Imports run one way: `image <- json <- yaml <- keyring <- trust <- policy <- review <- telemetry <- files <- serving <- probe <- cluster <- app <- server <- serve <- cli <- main`.
 //! `image`, `json`, `yaml`, `keyring`, `trust`, `policy` and `review` are pure: no clock, no file, no socket, no `async`.
 
 pub mod app;
@@ -41,6 +42,7 @@ pub mod probe;
 pub mod review;
 pub mod serve;
 pub mod server;
+pub mod serving;
 pub mod telemetry;
 pub mod trust;
 pub mod yaml;

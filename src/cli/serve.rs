@@ -12,13 +12,25 @@ use std::time::Duration;
 use anyhow::Context;
 
 use super::{Color, Common, policy_file};
+use crate::cluster::Caretaker;
 use crate::policy::parse_duration;
-use crate::serve::{self, Settings};
-use crate::server::CertificateSource;
+use crate::serve::{self, ServingCertificate, Settings};
+use crate::serving::CertificateSource;
 use crate::telemetry::{self, Format, Level};
 
 /// A review takes microseconds: more threads than these would only cost memory on a large machine.
 const MOST_WORKERS: usize = 8;
+
+/// Who looks after the Secret mirrorgate-serving.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum Way {
+    /// mirrorgate makes and renews its certificate and CA, and writes caBundle
+    SelfManaged,
+    /// You do, with the CA in ca.crt, which mirrorgate writes into caBundle
+    Own,
+    /// cert-manager does, and its CA injector writes caBundle
+    CertManager,
+}
 
 /// Arguments of `mirrorgate serve`.
 #[derive(Debug, clap::Args)]
@@ -35,6 +47,9 @@ pub(super) struct Args {
     /// Where /livez, /readyz and /metrics are (plain HTTP); port 0 takes a free one
     #[arg(long, value_name = "ADDRESS", default_value = "0.0.0.0:8080")]
     http_listen: SocketAddr,
+    /// Serve the certificate of the Secret mirrorgate-serving, and who looks after it [default in a cluster: self-managed]
+    #[arg(long, value_enum, value_name = "WAY", conflicts_with_all = ["policy", "tls_cert", "tls_key", "cert_dir", "tls_name"])]
+    serving_certificate: Option<Way>,
     /// Keep a self-made CA and serving certificate in this directory: ca.crt, tls.crt, tls.key [default with --policy:
     /// mirrorgate in the user's state directory]
     #[arg(long, value_name = "DIR", conflicts_with_all = ["tls_cert", "tls_key"])]
@@ -66,6 +81,7 @@ impl Args {
             namespace,
             listen,
             http_listen,
+            serving_certificate,
             cert_dir,
             tls_name,
             tls_cert,
@@ -96,11 +112,19 @@ impl Args {
         {
             return Ok(ExitCode::FAILURE);
         }
-        let certificate = match (tls_cert, tls_key, cert_dir) {
-            (Some(certificate), Some(key), _) => CertificateSource::Files { certificate, key },
-            (_, _, Some(directory)) => CertificateSource::Directory { directory, names: tls_name },
-            _ if policy.is_some() => CertificateSource::Directory { directory: state_directory(), names: tls_name },
-            _ => anyhow::bail!("give --tls-cert and --tls-key, or --cert-dir"),
+        let files = match (tls_cert, tls_key, cert_dir) {
+            (Some(certificate), Some(key), _) => Some(CertificateSource::Files { certificate, key }),
+            (_, _, Some(directory)) => Some(CertificateSource::Directory { directory, names: tls_name }),
+            _ if policy.is_some() => {
+                Some(CertificateSource::Directory { directory: state_directory(), names: tls_name })
+            }
+            _ => None,
+        };
+        let certificate = match (files, serving_certificate) {
+            (Some(files), _) => ServingCertificate::Files(files),
+            (None, None | Some(Way::SelfManaged)) => ServingCertificate::Secret(Caretaker::Ourselves),
+            (None, Some(Way::Own)) => ServingCertificate::Secret(Caretaker::Somebody),
+            (None, Some(Way::CertManager)) => ServingCertificate::Secret(Caretaker::CertManager),
         };
         let print_try_line = log_format == Format::Text && !quiet;
         let settings = Settings { policy, namespace, listen, http_listen, certificate, shutdown_delay, print_try_line };

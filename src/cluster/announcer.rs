@@ -33,12 +33,25 @@ pub(super) struct Statement {
     pub(super) is_logged: bool,
 }
 
+impl Statement {
+    fn log(&self, severity: Severity) {
+        let Self { reason, note, is_logged } = self;
+        match severity {
+            _ if *is_logged => {}
+            Severity::Warning => warn!(reason, "{note}"),
+            Severity::Normal => info!(reason, "{note}"),
+        }
+    }
+}
+
 /// Says how the topics are, when that changed. What is in order from the beginning is not said.
 pub(super) struct Announcer<T> {
     events: Arc<Events>,
     policy: Api<ConfigMap>,
     namespace: String,
     topics: BTreeMap<T, State>,
+    /// What happened once.
+    news: Vec<(Severity, Statement)>,
     due: Option<Instant>,
     /// The Events that are being written: no watch waits for them.
     writing: Option<BoxFuture<'static, ()>>,
@@ -59,6 +72,7 @@ impl<T: Topic> Announcer<T> {
             policy: Api::namespaced(client, namespace),
             namespace: namespace.to_owned(),
             topics: BTreeMap::new(),
+            news: Vec::new(),
             due: None,
             writing: None,
         }
@@ -71,6 +85,18 @@ impl<T: Topic> Announcer<T> {
             state.wrong = wrong;
             self.due.get_or_insert_with(|| Instant::now() + BREATH);
         }
+    }
+
+    /// What happened, and is no state. The log has it at once.
+    pub(super) fn tell(&mut self, (severity, statement): (Severity, Statement)) {
+        statement.log(severity);
+        self.news.push((severity, statement));
+        self.due.get_or_insert_with(|| Instant::now() + BREATH);
+    }
+
+    /// What is wrong with the topics.
+    pub(super) fn wrong(&self) -> impl Iterator<Item = &str> {
+        self.topics.values().filter_map(|state| state.wrong.as_deref())
     }
 
     /// Of topics that are of no interest any more nothing is said.
@@ -90,20 +116,15 @@ impl<T: Topic> Announcer<T> {
             None => pending().await,
         }
         self.due = None;
-        let mut statements = Vec::new();
+        let mut statements = std::mem::take(&mut self.news);
         for (topic, State { wrong, said }) in &mut self.topics {
             if said == wrong {
                 continue;
             }
             said.clone_from(wrong);
             let statement = topic.statement(wrong.as_deref());
-            let Statement { reason, note, is_logged } = &statement;
             let severity = if wrong.is_some() { Severity::Warning } else { Severity::Normal };
-            match severity {
-                _ if *is_logged => {}
-                Severity::Warning => warn!(reason, "{note}"),
-                Severity::Normal => info!(reason, "{note}"),
-            }
+            statement.log(severity);
             statements.push((severity, statement));
         }
         if statements.is_empty() {

@@ -22,12 +22,13 @@ use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 
 use crate::app::App;
-use crate::cluster::{BundleWatches, POLICY_CONFIG_MAP, PolicyWatch, SecondLook, SecretStore, SecretWatches};
-use crate::probe::{BundleFiles, BundleKeeper, BundleStore, Dialler, Prober};
-use crate::server::{
-    CERTIFICATE_READINESS, Certificate, CertificateSource, LONGEST_BUDGET, Stage, admission_router, health_router,
-    serve_connections,
+use crate::cluster::{
+    BundleWatches, Caretaker, CertificateEvents, POLICY_CONFIG_MAP, PolicyWatch, SecondLook, SecretStore,
+    SecretWatches, ServingWatch, Trusting, WebhookWatches, service_name,
 };
+use crate::probe::{BundleFiles, BundleKeeper, BundleStore, Dialler, Prober};
+use crate::server::{LONGEST_BUDGET, Stage, admission_router, health_router, serve_connections};
+use crate::serving::{CERTIFICATE_READINESS, CertificateFiles, CertificateSource, InForce};
 use crate::telemetry::{Metrics, Readiness};
 use policy_file::{First, PolicyFile};
 use tasks::Tasks;
@@ -49,11 +50,20 @@ pub struct Settings {
     /// Where `/livez`, `/readyz` and `/metrics` are, in plain HTTP.
     pub http_listen: SocketAddr,
     /// Where the serving certificate comes from.
-    pub certificate: CertificateSource,
+    pub certificate: ServingCertificate,
     /// How long everything is served after the first signal, while the cluster takes us out of its endpoints.
     pub shutdown_delay: Duration,
     /// Whether to print a `curl` line to try the server with.
     pub print_try_line: bool,
+}
+
+/// Where the serving certificate comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ServingCertificate {
+    /// Files.
+    Files(CertificateSource),
+    /// The Secret of the cluster, which somebody looks after.
+    Secret(Caretaker),
 }
 
 /// Serves until a signal. 0 after an orderly end; 1 when the policy file has faults, each of which was logged.
@@ -67,7 +77,6 @@ pub async fn run(settings: Settings) -> anyhow::Result<ExitCode> {
     let (policy_sender, policy_in_force) = watch::channel(None);
     let secrets = Arc::new(SecretStore::default());
     let mut second_look = None;
-    let mut own_namespace = namespace.clone().unwrap_or_else(|| NAMESPACE.to_owned());
     let bundles = BundleStore::new();
     let keeper = Arc::new(BundleKeeper::new(bundles.clone(), Arc::clone(&metrics), Arc::clone(&readiness)));
     let mut tasks = Tasks::new();
@@ -78,68 +87,77 @@ pub async fn run(settings: Settings) -> anyhow::Result<ExitCode> {
         Prober::new(Dialler::new(), policy_in_force.clone(), bundles.subscribe(), Arc::clone(&metrics));
     tasks.spawn("probes", probes.run());
 
-    match policy {
-        Some(path) => {
-            let file = PolicyFile::new(path, policy_sender, Arc::clone(&metrics), Arc::clone(&readiness));
-            match file.first()? {
-                First::Faulty => return Ok(ExitCode::FAILURE),
-                First::InForce(file) => tasks.spawn("policy file", file.keep()),
-            }
-        }
-        None => {
-            let Cluster { client, namespace, instance } = Cluster::of(namespace).await?;
-            own_namespace.clone_from(&namespace);
-            let pull_secrets = SecretWatches::new(
-                client.clone(),
-                &namespace,
-                instance.clone(),
-                policy_in_force.clone(),
-                Arc::clone(&secrets),
-                Arc::clone(&metrics),
-                Arc::clone(&readiness),
-            );
-            tasks.spawn("pull secrets", pull_secrets.run());
-            second_look = Some(SecondLook::new(client.clone()));
-            let ca_bundles = BundleWatches::new(
-                client.clone(),
-                &namespace,
-                instance.clone(),
-                policy_in_force.clone(),
-                keeper,
-                Arc::clone(&metrics),
-                Arc::clone(&readiness),
-            );
-            tasks.spawn("CA bundles", ca_bundles.run());
-            let policy = PolicyWatch::new(
-                client,
-                &namespace,
-                instance,
-                policy_sender,
-                Arc::clone(&metrics),
-                Arc::clone(&readiness),
-            );
-            tasks.spawn("policy watch", policy.run());
-        }
-    }
-
-    let certificate = Certificate::load(&certificate, &metrics).context("the serving certificate")?;
-    readiness.set(CERTIFICATE_READINESS, Ok(()));
-    let tls = TlsAcceptor::from(Arc::new(certificate.server_config().context("TLS")?));
-    let authority = certificate.authority().map(ToOwned::to_owned);
-    tasks.spawn("certificate", certificate.keep(Arc::clone(&metrics), Arc::clone(&readiness)));
-
+    let cluster = match &policy {
+        Some(_) => None,
+        None => Some(Cluster::of(namespace).await?),
+    };
+    let own_namespace = cluster.as_ref().map_or(NAMESPACE, |cluster| &cluster.namespace).to_owned();
+    // Who asks how we are is answered from the very beginning.
     let https = TcpListener::bind(listen).await.with_context(|| format!("listening on {listen} (--listen)"))?;
     let http =
         TcpListener::bind(http_listen).await.with_context(|| format!("listening on {http_listen} (--http-listen)"))?;
     let (https_address, http_address) = (https.local_addr()?, http.local_addr()?);
-    let (stage, stages) = watch::channel(Stage::Serving);
     // The plain port answers to the very end.
     let (_plain_stage, plain_stages) = watch::channel(Stage::Serving);
-    let app = App::new(Arc::clone(&metrics), policy_in_force.clone(), secrets, second_look).with_prober(prober);
-    let app = Arc::new(app.in_namespace(own_namespace));
-    let health = health_router(metrics, Arc::clone(&readiness));
+    let health = health_router(Arc::clone(&metrics), Arc::clone(&readiness));
     tasks.spawn("http", serve_connections(http, None, health, HTTP_CONNECTIONS, plain_stages));
-    let admission = admission_router(app);
+
+    let in_force = Arc::new(InForce::new(Arc::clone(&metrics), Arc::clone(&readiness)));
+    let mut authority = None;
+    match &certificate {
+        ServingCertificate::Files(source) => {
+            let name = cluster.as_ref().map(|cluster| service_name(&cluster.namespace));
+            let files =
+                CertificateFiles::load(source, name, Arc::clone(&in_force)).context("the serving certificate")?;
+            authority = files.authority().map(ToOwned::to_owned);
+            tasks.spawn("certificate files", files.keep());
+        }
+        ServingCertificate::Secret(caretaker) => {
+            let cluster = cluster.as_ref().context("there is no Secret without a cluster")?;
+            cluster.serve_certificate(*caretaker, &in_force, &mut tasks, &metrics, &readiness);
+        }
+    }
+    tasks.spawn("certificate clock", Arc::clone(&in_force).watch_the_clock());
+
+    if let Some(path) = policy {
+        let file = PolicyFile::new(path, policy_sender, Arc::clone(&metrics), Arc::clone(&readiness));
+        match file.first()? {
+            First::Faulty => return Ok(ExitCode::FAILURE),
+            First::InForce(file) => tasks.spawn("policy file", file.keep()),
+        }
+    } else if let Some(Cluster { client, namespace, instance }) = cluster {
+        let events = CertificateEvents::new(client.clone(), &namespace, instance.clone(), in_force.concerns());
+        tasks.spawn("certificate Events", events.run());
+        let pull_secrets = SecretWatches::new(
+            client.clone(),
+            &namespace,
+            instance.clone(),
+            policy_in_force.clone(),
+            Arc::clone(&secrets),
+            Arc::clone(&metrics),
+            Arc::clone(&readiness),
+        );
+        tasks.spawn("pull secrets", pull_secrets.run());
+        second_look = Some(SecondLook::new(client.clone()));
+        let ca_bundles = BundleWatches::new(
+            client.clone(),
+            &namespace,
+            instance.clone(),
+            policy_in_force.clone(),
+            keeper,
+            Arc::clone(&metrics),
+            Arc::clone(&readiness),
+        );
+        tasks.spawn("CA bundles", ca_bundles.run());
+        let policy =
+            PolicyWatch::new(client, &namespace, instance, policy_sender, Arc::clone(&metrics), Arc::clone(&readiness));
+        tasks.spawn("policy watch", policy.run());
+    }
+
+    let tls = TlsAcceptor::from(Arc::new(in_force.server_config().context("TLS")?));
+    let (stage, stages) = watch::channel(Stage::Serving);
+    let app = App::new(metrics, policy_in_force.clone(), secrets, second_look).with_prober(prober);
+    let admission = admission_router(Arc::new(app.in_namespace(own_namespace)));
     tasks.spawn(HTTPS, serve_connections(https, Some(tls), admission, HTTPS_CONNECTIONS, stages));
     readiness.set("listener", Ok(()));
     tracing::info!(https = %https_address, http = %http_address, "listening");
@@ -208,6 +226,46 @@ impl Cluster {
         let instance = std::env::var("HOSTNAME").unwrap_or_else(|_| "mirrorgate".to_owned());
         tracing::info!(namespace, "the policy is the ConfigMap {POLICY_CONFIG_MAP}");
         Ok(Cluster { client, namespace, instance })
+    }
+}
+
+impl Cluster {
+    /// Starts what follows the Secret, and what tells the API server whom to trust.
+    fn serve_certificate(
+        &self,
+        caretaker: Caretaker,
+        in_force: &Arc<InForce>,
+        tasks: &mut Tasks,
+        metrics: &Arc<Metrics>,
+        readiness: &Arc<Readiness>,
+    ) {
+        let Self { client, namespace, instance } = self;
+        let (authorities, wanted) = watch::channel(None);
+        let (trusting, trusted) = watch::channel(Trusting::default());
+        if caretaker != Caretaker::CertManager {
+            let webhooks = WebhookWatches::new(
+                client.clone(),
+                namespace,
+                instance.clone(),
+                wanted,
+                trusting,
+                Arc::clone(metrics),
+                Arc::clone(readiness),
+            );
+            tasks.spawn("webhooks", webhooks.run());
+        }
+        let serving = ServingWatch::new(
+            client.clone(),
+            namespace,
+            instance.clone(),
+            caretaker,
+            Arc::clone(in_force),
+            authorities,
+            trusted,
+            Arc::clone(metrics),
+            Arc::clone(readiness),
+        );
+        tasks.spawn("serving certificate", serving.run());
     }
 }
 

@@ -10,7 +10,6 @@
 
 mod activity;
 mod body;
-mod certificate;
 mod connection;
 mod guard;
 pub mod handler;
@@ -21,7 +20,6 @@ mod refusal;
 mod router;
 pub mod wire;
 
-pub use certificate::{Certificate, CertificateError, CertificateSource, READINESS as CERTIFICATE_READINESS};
 pub use connection::Stage;
 pub use health::health_router;
 pub use listener::serve_connections;

@@ -79,6 +79,7 @@ pub struct Metrics {
     policy_errors: Gauge,
     ca_bundle_errors: Gauge,
     certificate_expiry: Gauge<f64, AtomicU64>,
+    certificate_errors: Gauge,
     watch_up: Family<WatchLabels, Gauge>,
     watch_objects: Family<WatchLabels, Counter>,
 }
@@ -102,6 +103,7 @@ impl Metrics {
             policy_errors: Gauge::default(),
             ca_bundle_errors: Gauge::default(),
             certificate_expiry: Gauge::default(),
+            certificate_errors: Gauge::default(),
             watch_up: Family::default(),
             watch_objects: Family::default(),
         };
@@ -146,6 +148,11 @@ impl Metrics {
             "certificate_expiry_timestamp_seconds",
             "When the serving certificate ends, in Unix time",
             metrics.certificate_expiry.clone(),
+        );
+        registry.register(
+            "certificate_errors",
+            "1 while the newest serving certificate is not in order and not, or only for want of a better one, in force",
+            metrics.certificate_errors.clone(),
         );
         registry.register(
             "watch_up",
@@ -223,6 +230,11 @@ impl Metrics {
         self.certificate_expiry.set(unix_seconds as f64);
     }
 
+    /// Whether the newest serving certificate is not in order.
+    pub fn certificate_errors(&self, any: bool) {
+        self.certificate_errors.set(i64::from(any));
+    }
+
     /// Whether the watch of `resource` is up, or down with its last state in force.
     pub fn watch_up(&self, resource: &'static str, up: bool) {
         self.watch_up.get_or_create(&WatchLabels { resource }).set(i64::from(up));
@@ -274,6 +286,7 @@ mod tests {
         metrics.policy_errors(3);
         metrics.ca_bundle_errors(2);
         metrics.certificate_expiry(1_800_000_000);
+        metrics.certificate_errors(true);
         metrics.watch_up("configmaps", true);
         metrics.watch_object("secrets");
         let text = metrics.encode();
@@ -293,6 +306,7 @@ mod tests {
             "mirrorgate_policy_errors 3",
             "mirrorgate_ca_bundle_errors 2",
             "mirrorgate_certificate_expiry_timestamp_seconds 1800000000.0",
+            "mirrorgate_certificate_errors 1",
             "mirrorgate_watch_up{resource=\"configmaps\"} 1",
             "mirrorgate_watch_objects_total{resource=\"secrets\"} 1",
         ] {

@@ -10,8 +10,9 @@ use kube::Api;
 use kube::api::{DeleteParams, PostParams};
 use mirrorgate::app::{App, LoadedPolicy};
 use mirrorgate::policy::Policy;
-use mirrorgate::server::{Certificate, CertificateSource, Stage, admission_router, serve_connections};
-use mirrorgate::telemetry::Metrics;
+use mirrorgate::server::{Stage, admission_router, serve_connections};
+use mirrorgate::serving::{CertificateFiles, CertificateSource, InForce};
+use mirrorgate::telemetry::{Metrics, Readiness};
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -79,9 +80,10 @@ async fn serve(tasks: &mut JoinSet<()>) -> (u16, Vec<u8>) {
     let metrics = Arc::new(Metrics::new());
     let folder = tempfile::tempdir().unwrap();
     let source = CertificateSource::Directory { directory: folder.path().to_owned(), names: vec![our_address()] };
-    let certificate = Certificate::load(&source, &metrics).unwrap();
-    let authority = fs::read(certificate.authority().unwrap()).unwrap();
-    let tls = TlsAcceptor::from(Arc::new(certificate.server_config().unwrap()));
+    let in_force = Arc::new(InForce::new(Arc::clone(&metrics), Arc::new(Readiness::new(&[]))));
+    let files = CertificateFiles::load(&source, None, Arc::clone(&in_force)).unwrap();
+    let authority = fs::read(files.authority().unwrap()).unwrap();
+    let tls = TlsAcceptor::from(Arc::new(in_force.server_config().unwrap()));
 
     let policy = policy_with_mirror("bug.test");
     let loaded = LoadedPolicy::new(Policy::read(&policy).unwrap().policy, &policy, 1);

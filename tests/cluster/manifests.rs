@@ -1,6 +1,7 @@
 //! What `manifests/base` makes.
 
 use k8s_openapi::api::admissionregistration::v1::{MutatingWebhookConfiguration, ValidatingWebhookConfiguration};
+use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
 
 use crate::lab::{Lab, kubectl, kubectl_with, repository};
@@ -41,7 +42,8 @@ async fn applied_again_they_leave_the_ca_bundle_alone() {
     kubectl(&["apply", "-k", base.to_str().unwrap()]).success();
     let configurations = Api::<MutatingWebhookConfiguration>::all(lab.client.clone());
     let webhooks = configurations.get("mirrorgate").await.unwrap().webhooks.unwrap();
-    let ca = std::fs::read(crate::mirrorgate::serving_pair().join("ca.crt")).unwrap();
+    let secrets = Api::<Secret>::namespaced(lab.client.clone(), NAMESPACE);
+    let ca = secrets.get("mirrorgate-serving").await.unwrap().data.unwrap().remove("ca.crt").unwrap().0;
     for webhook in &webhooks {
         assert_eq!(webhook.client_config.ca_bundle.as_ref().map(|bundle| &bundle.0), Some(&ca), "{}", webhook.name);
     }
@@ -72,6 +74,12 @@ async fn the_service_account_may_do_what_is_used_and_nothing_else() {
         ["get", "configmap/mirrorgate-policy"],
         ["watch", "configmap/mirrorgate-policy"],
         ["create", "events.events.k8s.io"],
+        ["create", "secrets"],
+        ["watch", "secret/mirrorgate-serving"],
+        ["patch", "secret/mirrorgate-serving"],
+        ["list", "endpointslices.discovery.k8s.io"],
+        ["watch", "mutatingwebhookconfigurations.admissionregistration.k8s.io/mirrorgate"],
+        ["patch", "validatingwebhookconfigurations.admissionregistration.k8s.io/mirrorgate"],
     ] {
         assert!(can(&[allowed[0], allowed[1], "-n", NAMESPACE]), "{allowed:?}");
     }
@@ -87,7 +95,11 @@ async fn the_service_account_may_do_what_is_used_and_nothing_else() {
         "watch secrets",
         "get secret/harbor-pull",
         "update secret/harbor-pull",
-        "list secret/mirrorgate-serving",
+        "delete secret/mirrorgate-serving",
+        "get mutatingwebhookconfigurations.admissionregistration.k8s.io",
+        "patch mutatingwebhookconfigurations.admissionregistration.k8s.io/other",
+        "create mutatingwebhookconfigurations.admissionregistration.k8s.io",
+        "delete mutatingwebhookconfigurations.admissionregistration.k8s.io/mirrorgate",
         "update configmap/mirrorgate-policy",
         "get pods",
         "create pods",

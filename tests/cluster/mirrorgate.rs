@@ -1,7 +1,6 @@
 //! mirrorgate in the lab: installed as its pages say, run as a process in the place of its pods.
 
 use std::fs;
-use std::path::PathBuf;
 use std::process::Command;
 
 use k8s_openapi::api::apps::v1::Deployment;
@@ -27,7 +26,6 @@ pub(crate) async fn install() {
     kubectl(&["apply", "-k", base.to_str().unwrap()]).success();
     take_all_secrets_away();
     if !work().join("parts").join(PART).exists() {
-        make_certificate();
         stand_in_for_the_pods();
         write_part().await;
     }
@@ -47,21 +45,6 @@ pub(crate) const ALL_SECRETS: &str = "mirrorgate-discover-pull-secrets";
 
 pub(crate) fn take_all_secrets_away() {
     kubectl(&["delete", "clusterrolebinding", ALL_SECRETS, "--ignore-not-found"]).success();
-}
-
-/// The folder in which the commands of certs/README.md were run.
-pub(crate) fn serving_pair() -> PathBuf {
-    work().join("serving")
-}
-
-/// Runs what stands in the shell blocks of certs/README.md.
-fn make_certificate() {
-    let page = fs::read_to_string(repository().join("certs/README.md")).unwrap();
-    let commands: Vec<&str> = page.split("```sh\n").skip(1).map(|block| block.split("```").next().unwrap()).collect();
-    assert!(!commands.is_empty());
-    fs::create_dir_all(serving_pair()).unwrap();
-    let output = Command::new("bash").args(["-euc", &commands.concat()]).current_dir(serving_pair()).output().unwrap();
-    assert!(output.status.success(), "certs/README.md: {}", String::from_utf8_lossy(&output.stderr));
 }
 
 /// There is no kubelet: the endpoint of the Service is our process.
@@ -90,7 +73,7 @@ async fn write_part() {
 
     let deployment = Api::<Deployment>::namespaced(client().await, NAMESPACE).get("mirrorgate").await.unwrap();
     let container = deployment.spec.unwrap().template.spec.unwrap().containers.remove(0);
-    let arguments = container.args.unwrap().join(" ").replace("/etc/mirrorgate/tls", serving_pair().to_str().unwrap());
+    let arguments = container.args.unwrap().join(" ");
     let command = format!("env KUBECONFIG={} {} {arguments}", kubeconfig.display(), env!("CARGO_BIN_EXE_mirrorgate"));
     fs::write(work().join("parts").join(PART), command).unwrap();
 }

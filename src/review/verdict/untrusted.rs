@@ -102,7 +102,7 @@ impl Untrusted {
     /// The same whole: with the certificate to add, where the server sends it.
     #[must_use]
     pub fn whole_mend(&self, registry: &Registry, mirror: Option<&Mirror>, judgement: &Judgement) -> String {
-        let sent = authority(judgement).and_then(|(last, is_sent)| is_sent.then(|| pem(last.der())));
+        let sent = authority(judgement).and_then(|(last, is_sent)| is_sent.then(|| last.pem()));
         self.mend_with(registry, mirror, sent.as_deref())
     }
 
@@ -285,20 +285,6 @@ fn ca_name(distinguished_name: &str) -> String {
         "" => "registry-ca".to_owned(),
         name => name.to_owned(),
     }
-}
-
-fn pem(der: &[u8]) -> String {
-    let base64 = STANDARD.encode(der);
-    let mut pem = String::from("-----BEGIN CERTIFICATE-----\n");
-    let mut rest = &*base64;
-    while !rest.is_empty() {
-        let (line, more) = rest.split_at(rest.len().min(64));
-        pem.push_str(line);
-        pem.push('\n');
-        rest = more;
-    }
-    pem.push_str("-----END CERTIFICATE-----\n");
-    pem
 }
 
 /// A distinguished name as it stands in the certificate, escaped and cut.

@@ -16,6 +16,9 @@ use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
 
 pub use self::curve::Curve;
@@ -160,6 +163,22 @@ impl Certificate {
     #[must_use]
     pub fn der(&self) -> &[u8] {
         &self.der
+    }
+
+    /// The whole certificate in PEM.
+    #[must_use]
+    pub fn pem(&self) -> String {
+        let base64 = STANDARD.encode(&self.der);
+        let mut pem = String::from("-----BEGIN CERTIFICATE-----\n");
+        let mut rest = &*base64;
+        while !rest.is_empty() {
+            let (line, more) = rest.split_at(rest.len().min(64));
+            pem.push_str(line);
+            pem.push('\n');
+            rest = more;
+        }
+        pem.push_str("-----END CERTIFICATE-----\n");
+        pem
     }
 
     /// The fingerprint of the whole certificate.
