@@ -3,6 +3,7 @@
 mod calls;
 mod connections;
 mod lifecycle;
+mod monitoring;
 mod policy_guard;
 mod process;
 mod verdicts;

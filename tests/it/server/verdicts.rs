@@ -18,15 +18,15 @@ use super::process::{Server, review, within};
 use super::wire::{Connection, get};
 
 /// A registry on the loopback range whose certificate its own CA made; it counts who dials it.
-struct Registry {
-    address: SocketAddr,
-    ca: String,
+pub(super) struct Registry {
+    pub(super) address: SocketAddr,
+    pub(super) ca: String,
     dials: Arc<AtomicUsize>,
     _serving: JoinSet<()>,
 }
 
 impl Registry {
-    async fn start() -> Self {
+    pub(super) async fn start() -> Self {
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
@@ -65,29 +65,29 @@ impl Registry {
     }
 
     /// Its entry in `registryMirrors`, for one host.
-    fn mirror(&self, host: &str) -> String {
+    pub(super) fn mirror(&self, host: &str) -> String {
         mirror(host, self.address, &self.ca)
     }
 }
 
-fn mirror(host: &str, address: SocketAddr, ca: &str) -> String {
+pub(super) fn mirror(host: &str, address: SocketAddr, ca: &str) -> String {
     let ca: String = ca.lines().map(|line| format!("      {line}\n")).collect();
     format!("- name: for-{host}\n  endpoint: https://{address}\n  hosts: [{host}]\n  caBundle:\n    inline: |\n{ca}")
 }
 
-fn policy(mirrors: &[String]) -> String {
+pub(super) fn policy(mirrors: &[String]) -> String {
     format!("apiVersion: mirrorgate.dev/v1alpha1\nkind: Policy\nregistryMirrors:\n{}", mirrors.concat())
 }
 
 /// A listener that takes connections and says nothing.
-async fn black_hole() -> (TcpListener, SocketAddr) {
+pub(super) async fn black_hole() -> (TcpListener, SocketAddr) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     (listener, address)
 }
 
 /// A review of a pod with these images.
-fn review_of(images: &[&str]) -> Vec<u8> {
+pub(super) fn review_of(images: &[&str]) -> Vec<u8> {
     let mut review: serde_json::Value = serde_json::from_slice(&review()).unwrap();
     let containers = images.iter().enumerate();
     let containers = containers.map(|(at, image)| serde_json::json!({"name": format!("c{at}"), "image": image}));
