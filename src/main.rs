@@ -4,6 +4,11 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
+/// musl's own is slow, above all with several threads. How it gives memory back is set in the image's environment: Containerfile.
+#[cfg(target_env = "musl")]
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     // Fails only when one is installed already, and nothing ran before this line.
     let _installed = rustls::crypto::aws_lc_rs::default_provider().install_default();
