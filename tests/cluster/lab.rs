@@ -50,9 +50,15 @@ impl Lab {
 
     /// For a test that changes what the others share.
     pub(crate) async fn alone() -> Self {
+        let lab = Self::bare().await;
+        install().await;
+        lab
+    }
+
+    /// For a test that has the lab to itself, and installs mirrorgate by itself.
+    pub(crate) async fn bare() -> Self {
         let turn = TURN.write().await;
         CHANGED.store(true, Ordering::SeqCst);
-        install().await;
         Self { client: client().await, _turn: Turn::Alone(turn) }
     }
 

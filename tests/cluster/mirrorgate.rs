@@ -102,8 +102,13 @@ pub(crate) async fn readiness() -> String {
 }
 
 async fn get(path: &str) -> Result<(u16, String), String> {
+    get_from(&our_address(), path).await
+}
+
+/// What is answered at an address, on the plain port.
+pub(crate) async fn get_from(address: &str, path: &str) -> Result<(u16, String), String> {
     let exchange = async {
-        let mut stream = TcpStream::connect((our_address().as_str(), 8080)).await?;
+        let mut stream = TcpStream::connect((address, 8080)).await?;
         stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: lab\r\nConnection: close\r\n\r\n").as_bytes()).await?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer).await?;
