@@ -10,3 +10,4 @@
 mod base;
 mod lab;
 mod objects;
+mod overlays;

@@ -70,6 +70,7 @@ func TestAlerts(t *testing.T) {
 		return fmt.Sprintf(`mirrorgate_certificate_expiry_timestamp_seconds{pod="a"} %.0fx360
 		mirrorgate_certificate_expiry_timestamp_seconds{pod="b"} 0x360`, (6*time.Hour).Seconds()+days*86400)
 	}
+	tried := map[string]bool{}
 	for _, of := range []struct {
 		alert, quiet, fired string
 	}{
@@ -86,6 +87,7 @@ func TestAlerts(t *testing.T) {
 		{"MirrorgateCertificateExpiring", expiry(30), expiry(13.5)},
 		{"MirrorgateCertificateEnding", expiry(13.5), expiry(1.5)},
 		{"MirrorgateCertificateEnding", expiry(2.5), expiry(-0.1)},
+		{"MirrorgateCertificateUnusable", `mirrorgate_certificate_errors{pod="a"} 0x360`, `mirrorgate_certificate_errors{pod="a"} 0x300 1x60`},
 		{"MirrorgateCaBundleErrors", `mirrorgate_ca_bundle_errors{pod="a"} 0x360`, `mirrorgate_ca_bundle_errors{pod="a"} 1x360`},
 		{"MirrorgateReviewErrors", patched + "0+1000x360\n" + failed + "0+5x360", patched + "0+1000x360\n" + failed + "0+50x360"},
 		{"MirrorgateReviewErrors", patched + "0x360", failed + "0+1x360"},
@@ -112,12 +114,18 @@ func TestAlerts(t *testing.T) {
 			t.Errorf("there is no %s", of.alert)
 			continue
 		}
+		tried[of.alert] = true
 		for name, series := range map[string]string{"quiet": of.quiet, "fired": of.fired} {
 			t.Run(of.alert+"/"+name, func(t *testing.T) {
 				if fired := fires(t, rule, series); fired != (name == "fired") {
 					t.Errorf("fires: %v, with\n%s\nfor %s", fired, rule.Expr, series)
 				}
 			})
+		}
+	}
+	for alert := range rules(t) {
+		if !tried[alert] {
+			t.Errorf("%s is not tried", alert)
 		}
 	}
 }
