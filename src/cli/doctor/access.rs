@@ -3,11 +3,12 @@
 use k8s_openapi::api::rbac::v1::ClusterRole;
 use serde_json::Value;
 
+use crate::cluster::SERVING_SECRET;
 use crate::policy::Policy;
 use crate::yaml::{Limits, parse_documents};
 
 use super::super::rbac::{self, SERVICE_ACCOUNT, VERBS};
-use super::certificate::{Maker, SECRET};
+use super::certificate::Maker;
 use super::facts::{Access, Facts, Read, Unread};
 use super::finding::{Finding, counted, some_of};
 
@@ -107,7 +108,7 @@ fn texts(list: &Value) -> Vec<&str> {
 
 /// What ships is for a certificate of mirrorgate's own making; who takes that over may take the access away.
 fn is_needed(maker: Maker, Access { verb, resource, name, .. }: &Access) -> bool {
-    let is_pair = resource == "secrets" && name.as_deref().is_none_or(|name| name == SECRET);
+    let is_pair = resource == "secrets" && name.as_deref().is_none_or(|name| name == SERVING_SECRET);
     let is_write = ["create", "update", "patch"].contains(&verb.as_str());
     let is_webhooks = resource.ends_with("webhookconfigurations");
     let is_for_making = is_pair && is_write || resource == "endpointslices";

@@ -1,11 +1,11 @@
 //! The serving certificate, and whether `caBundle` of the webhooks vouches for it, as the API server decides it.
 
-use std::sync::Arc;
+use jiff::SignedDuration;
 
-use jiff::{SignedDuration, Timestamp};
-
+use crate::cluster::{SERVING_SECRET, service_name};
 use crate::image::Escaped;
-use crate::trust::{Bundle, Certificate, Outcome, Pool, Roots, judge};
+use crate::serving::{Pair, PairFault};
+use crate::trust::Bundle;
 
 use super::facts::{Facts, ServingPair, Unread};
 use super::finding::{Finding, some_of};
@@ -13,9 +13,6 @@ use super::webhooks::{self, Webhook};
 
 const CHECK: &str = "certificate";
 const CA_BUNDLE: &str = "ca-bundle";
-
-/// The Secret with the pair.
-pub(super) const SECRET: &str = "mirrorgate-serving";
 
 /// A pair that ends sooner should have been renewed.
 const SOON: SignedDuration = SignedDuration::from_hours(14 * 24);
@@ -59,83 +56,95 @@ impl Maker {
         maker
     }
 
-    /// What makes another certificate.
+    /// What makes another certificate before the one that there is ends.
     fn renewal(self, namespace: &str) -> String {
         match self {
             Self::SelfManaged => {
-                format!("kubectl -n {namespace} annotate secret {SECRET} mirrorgate.dev/renew=certificate --overwrite")
+                format!("kubectl -n {namespace} annotate secret {SERVING_SECRET} mirrorgate.dev/renew=certificate")
             }
-            // cert-manager issues what is not there, and mirrorgate serves what it has meanwhile.
-            Self::CertManager => format!("kubectl -n {namespace} delete secret {SECRET}"),
+            Self::Own | Self::CertManager | Self::Files => self.replacement(namespace),
+        }
+    }
+
+    /// What replaces one that cannot serve.
+    fn replacement(self, namespace: &str) -> String {
+        match self {
+            // Whoever makes it puts back what is gone; the last good one is served meanwhile.
+            Self::SelfManaged | Self::CertManager => {
+                format!("kubectl -n {namespace} delete secret {SERVING_SECRET} --ignore-not-found")
+            }
             Self::Own | Self::Files => format!(
-                "kubectl -n {namespace} create secret generic {SECRET} --type=kubernetes.io/tls --from-file=tls.crt --from-file=tls.key --from-file=ca.crt --dry-run=client -o yaml | kubectl apply -f -  # with a pair made as in certs/README.md"
+                "kubectl -n {namespace} create secret generic {SERVING_SECRET} --type=kubernetes.io/tls --from-file=tls.crt --from-file=tls.key --from-file=ca.crt --dry-run=client -o yaml | kubectl apply -f -  # with a pair made as in certs/README.md"
             ),
         }
     }
 }
 
 pub(super) fn check(facts: &Facts) -> Vec<Finding> {
-    let maker = Maker::of(facts);
-    let chain = chain(facts);
-    let mut findings = pair(facts, maker, chain.as_deref());
-    findings.extend(ca_bundles(facts, chain.as_deref()));
+    let pair = pair(facts);
+    let mut findings = vec![of_pair(facts, Maker::of(facts), pair.as_ref())];
+    findings.extend(ca_bundles(facts, pair.and_then(Result::ok).as_ref()));
     findings
 }
 
-/// The name by which the API server calls.
-fn name(namespace: &str) -> String {
-    format!("mirrorgate.{namespace}.svc")
+/// What is served, if it can be read, or else what is wrong with it.
+fn pair(facts: &Facts) -> Option<Result<Pair, PairFault>> {
+    let ServingPair { chain, key, .. } = facts.serving.as_ref().ok()?;
+    let part = |part: &Option<Vec<u8>>| part.clone().unwrap_or_default();
+    Some(Pair::read(&part(chain), &part(key)))
 }
 
-/// What is served, if it can be read.
-fn chain(facts: &Facts) -> Option<Vec<Arc<Certificate>>> {
-    let pem = facts.serving.as_ref().ok()?.chain.as_deref()?;
-    Some(Bundle::read(pem).certificates).filter(|chain| !chain.is_empty())
-}
-
-fn pair(facts: &Facts, maker: Maker, chain: Option<&[Arc<Certificate>]>) -> Vec<Finding> {
+fn of_pair(facts: &Facts, maker: Maker, pair: Option<&Result<Pair, PairFault>>) -> Finding {
     let Facts { namespace, now, .. } = facts;
-    let renewal = maker.renewal(namespace);
-    let ServingPair { key, authority, .. } = match &facts.serving {
-        Ok(pair) => pair,
-        Err(Unread::Absent) if maker == Maker::SelfManaged => {
-            let message = format!("there is no Secret {SECRET}, which the replicas make as soon as they run");
+    let absent = || match maker {
+        Maker::SelfManaged => {
+            let message = format!("there is no Secret {SERVING_SECRET}, which the replicas make as soon as they run");
             let restart = format!("kubectl -n {namespace} rollout restart deployment mirrorgate");
-            return vec![Finding::fault(CHECK, message).remedy(restart)];
+            Finding::fault(CHECK, message).remedy(restart)
         }
-        Err(Unread::Absent) => {
-            let message = format!("there is no Secret {SECRET} in {namespace}, and so nothing to serve");
-            return vec![Finding::fault(CHECK, message).remedy(renewal)];
+        Maker::Own | Maker::CertManager => {
+            let message = format!("there is no Secret {SERVING_SECRET} in {namespace}, and so nothing to serve");
+            Finding::fault(CHECK, message).remedy(maker.replacement(namespace))
         }
-        Err(why) => return vec![Finding::unread(CHECK, "the serving certificate", why)],
+        Maker::Files => {
+            Finding::unknown(CHECK, format!("it is in files of the pods, and not in the Secret {SERVING_SECRET}"))
+        }
     };
-    let (Some(chain), Some(_)) = (chain, key) else {
-        let message = format!("the Secret {SECRET} has no certificate and key that can be read (tls.crt, tls.key)");
-        return vec![Finding::fault(CHECK, message).remedy(renewal)];
+    let serving = match &facts.serving {
+        Ok(serving) => serving,
+        Err(Unread::Absent) => return absent(),
+        Err(why) => return Finding::unread(CHECK, "the serving certificate", why),
     };
-    // Whoever trusts the certificate itself says what else is wrong with it.
-    if let Err(why) = vouches(chain, &chain[..1], namespace, *now) {
-        return vec![
-            Finding::fault(CHECK, format!("the API server refuses the serving certificate: {why}")).remedy(renewal),
-        ];
+    let refused = |why: &str| {
+        Finding::fault(CHECK, format!("that of the Secret {SERVING_SECRET} cannot serve: {why}"))
+            .remedy(maker.replacement(namespace))
+    };
+    let pair = match pair {
+        Some(Ok(pair)) => pair,
+        Some(Err(fault)) => return refused(&cut(&fault.to_string())),
+        None => return absent(),
+    };
+    let name = service_name(namespace);
+    if let Err(fault) = pair.check(None, Some(&name), *now) {
+        return refused(&cut(&fault.to_string()));
     }
-    let end = chain[0].not_after();
-    let authorities = authority.as_deref().map(|pem| Bundle::read(pem).certificates).unwrap_or_default();
-    if maker != Maker::Files
-        && let Err(why) = vouches(chain, &authorities, namespace, *now)
-    {
-        let message = format!("the CA beside the serving certificate (ca.crt) does not vouch for it: {why}");
-        return vec![Finding::fault(CHECK, message).remedy(renewal)];
+    // Files are served without a CA beside them.
+    let authorities = serving.authority.as_deref().map(|pem| Bundle::read(pem).certificates);
+    if authorities.is_some() || maker != Maker::Files {
+        let authorities = authorities.unwrap_or_default();
+        if let Err(fault) = pair.check(Some(&authorities), Some(&name), *now) {
+            return refused(&cut(&format!("the CA beside it (ca.crt) does not vouch for it: {fault}")));
+        }
     }
-    let until = format!("for {}, until {end:.0}", name(namespace));
-    vec![if end.duration_since(*now) < SOON {
-        Finding::warning(CHECK, format!("the serving certificate ends soon: {until}")).remedy(renewal)
-    } else {
-        Finding::ok(CHECK, until)
-    }]
+    let end = pair.leaf().not_after();
+    let until = format!("for {name}, until {end:.0}");
+    match end.duration_since(*now) < SOON {
+        true => Finding::warning(CHECK, format!("it ends soon: {until}")).remedy(maker.renewal(namespace)),
+        false => Finding::ok(CHECK, until),
+    }
 }
 
-fn ca_bundles(facts: &Facts, chain: Option<&[Arc<Certificate>]>) -> Vec<Finding> {
+fn ca_bundles(facts: &Facts, pair: Option<&Pair>) -> Vec<Finding> {
     let found = [webhooks::mutating(facts), webhooks::validating(facts)].into_iter().flatten().flatten();
     // Others may have put theirs into our configuration.
     let found: Vec<Webhook> = found.filter(|webhook| webhook.name.ends_with(".mirrorgate.dev")).collect();
@@ -146,7 +155,7 @@ fn ca_bundles(facts: &Facts, chain: Option<&[Arc<Certificate>]>) -> Vec<Finding>
     // What is wrong with several in the same way is mended at once.
     let mut wrong: Vec<(String, Vec<&Webhook>)> = Vec::new();
     for webhook in &found {
-        match ca_bundle(facts, webhook, chain) {
+        match ca_bundle(facts, webhook, pair) {
             Ok(()) => fine.push(webhook.name.as_str()),
             Err(why) => match wrong.iter_mut().find(|(known, all)| *known == why && all[0].kind == webhook.kind) {
                 Some((_, all)) => all.push(webhook),
@@ -156,7 +165,7 @@ fn ca_bundles(facts: &Facts, chain: Option<&[Arc<Certificate>]>) -> Vec<Finding>
     }
     let mut findings = Vec::new();
     if !fine.is_empty() {
-        let finding = match chain {
+        let finding = match pair {
             Some(_) => Finding::ok(CA_BUNDLE, format!("vouches for the serving certificate: {}", some_of(&fine))),
             None => Finding::unknown(
                 CA_BUNDLE,
@@ -173,7 +182,7 @@ fn ca_bundles(facts: &Facts, chain: Option<&[Arc<Certificate>]>) -> Vec<Finding>
 }
 
 /// Whether the API server, given this bundle, takes what is served.
-fn ca_bundle(facts: &Facts, webhook: &Webhook, chain: Option<&[Arc<Certificate>]>) -> Result<(), String> {
+fn ca_bundle(facts: &Facts, webhook: &Webhook, pair: Option<&Pair>) -> Result<(), String> {
     if webhook.ca_bundle.is_empty() {
         return Err("it is empty, and no public CA signs for a name of the cluster: every call fails".to_owned());
     }
@@ -182,29 +191,13 @@ fn ca_bundle(facts: &Facts, webhook: &Webhook, chain: Option<&[Arc<Certificate>]
         let why: Vec<String> = skipped.iter().take(1).map(|skipped| format!(": {skipped}")).collect();
         return Err(cut(&format!("it has no certificate that can be used{}", why.concat())));
     }
-    if let Some(chain) = chain {
-        return vouches(chain, &certificates, &facts.namespace, facts.now)
-            .map_err(|why| format!("the API server refuses the serving certificate: {why}"));
+    if let Some(pair) = pair {
+        let name = service_name(&facts.namespace);
+        return pair.check(Some(&certificates), Some(&name), facts.now).map_err(|fault| cut(&fault.to_string()));
     }
     match certificates.iter().any(|authority| authority.not_after() > facts.now) {
         true => Ok(()),
         false => Err("all its CAs have expired".to_owned()),
-    }
-}
-
-/// Whether the API server takes a chain under these CAs, and what it says else.
-fn vouches(
-    chain: &[Arc<Certificate>],
-    authorities: &[Arc<Certificate>],
-    namespace: &str,
-    now: Timestamp,
-) -> Result<(), String> {
-    let roots = Roots::new(vec![Arc::new(Pool::new("caBundle", authorities.to_vec()))]);
-    let sent: Vec<Vec<u8>> = chain.iter().map(|certificate| certificate.der().to_vec()).collect();
-    match judge(&sent, &roots, &name(namespace), now).outcome {
-        Outcome::Trusted(_) => Ok(()),
-        Outcome::Untrusted(rejection) => Err(cut(&rejection.why)),
-        Outcome::CannotJudge(why) => Err(cut(&why)),
     }
 }
 
@@ -213,7 +206,7 @@ fn mend(facts: &Facts, webhooks: &[&Webhook]) -> String {
     let namespace = &facts.namespace;
     let has_authority = facts.serving.as_ref().map_or(true, |serving| serving.authority.is_some());
     let authority = match has_authority {
-        true => format!("kubectl -n {namespace} get secret {SECRET} -o jsonpath='{{.data.ca\\.crt}}'"),
+        true => format!("kubectl -n {namespace} get secret {SERVING_SECRET} -o jsonpath='{{.data.ca\\.crt}}'"),
         false => "base64 <ca.crt | tr -d '\\n'".to_owned(),
     };
     let patches = webhooks.iter().map(|webhook| {
@@ -227,4 +220,115 @@ fn mend(facts: &Facts, webhooks: &[&Webhook]) -> String {
 
 fn cut(text: &str) -> String {
     Escaped::cut(text, MOST_CHARS).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
+    use k8s_openapi::api::apps::v1::Deployment;
+    use serde_json::{Value, from_value, json};
+
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD;
+
+    use super::super::facts::tests::facts;
+    use super::super::finding::State;
+    use super::*;
+    use crate::serving::{Authority, LEAF_LIFE, Made};
+
+    const NAME: &str = "mirrorgate.mirrorgate-system.svc";
+
+    /// A CA, and a pair that it signed for a name, with so many days left.
+    fn made(name: &str, days: i64) -> (Made, Made) {
+        let begin = facts().now - LEAF_LIFE + SignedDuration::from_hours(24 * days);
+        let (authority, of_authority) = Authority::make(begin, SignedDuration::from_hours(24 * 3650)).unwrap();
+        (of_authority, authority.sign(&[name.to_owned()], begin, LEAF_LIFE).unwrap())
+    }
+
+    fn serving(authority: &Made, pair: &Made) -> ServingPair {
+        ServingPair {
+            chain: Some(pair.certificate.clone().into_bytes()),
+            key: Some(pair.key.as_bytes().to_vec()),
+            authority: Some(authority.certificate.clone().into_bytes()),
+        }
+    }
+
+    fn of(serving: ServingPair) -> Finding {
+        let facts = Facts { serving: Ok(serving), ..facts() };
+        of_pair(&facts, Maker::SelfManaged, pair(&facts).as_ref())
+    }
+
+    #[test]
+    fn a_pair_is_judged_as_the_api_server_does() {
+        let (authority, good) = made(NAME, 60);
+        let (other_authority, other) = made(NAME, 60);
+        let expect = |serving: ServingPair, state: State, words: &str| {
+            let finding = of(serving);
+            assert!(finding.state == state && finding.message.contains(words), "{finding:?}");
+            assert_eq!(finding.remedy.is_none(), state == State::Ok);
+        };
+        expect(serving(&authority, &good), State::Ok, "until 2027-01-20");
+        let (authority_of_old, old) = made(NAME, 10);
+        expect(serving(&authority_of_old, &old), State::Warning, "ends soon");
+        let (authority_of_ended, ended) = made(NAME, -1);
+        expect(serving(&authority_of_ended, &ended), State::Fault, "expired");
+        let (authority_of_foreign, foreign) = made("elsewhere.svc", 60);
+        expect(serving(&authority_of_foreign, &foreign), State::Fault, "elsewhere.svc");
+        expect(serving(&other_authority, &good), State::Fault, "does not vouch for it");
+        let of_another = ServingPair { key: Some(other.key.as_bytes().to_vec()), ..serving(&authority, &good) };
+        expect(of_another, State::Fault, "belongs to another certificate");
+        expect(ServingPair { key: None, ..serving(&authority, &good) }, State::Fault, "no private key");
+        expect(ServingPair::default(), State::Fault, "no certificate");
+    }
+
+    #[test]
+    fn trap_24_every_ca_bundle_has_to_vouch_for_the_pair() {
+        let (authority, good) = made(NAME, 60);
+        let (other, _) = made(NAME, 60);
+        let with = |bundles: [&str; 2], serving: ServingPair| {
+            let names = ["enforce.mirrorgate.dev", "audit.mirrorgate.dev"];
+            let webhooks: Vec<Value> = names.iter().zip(bundles).map(|(name, bundle)| {
+                let bundle = STANDARD.encode(bundle);
+                json!({"name": name, "clientConfig": {"caBundle": bundle}, "sideEffects": "None", "admissionReviewVersions": ["v1"]})
+            }).collect();
+            let mutating: MutatingWebhookConfiguration = from_value(json!({ "webhooks": webhooks })).unwrap();
+            let facts = Facts { serving: Ok(serving), mutating: Ok(mutating), ..facts() };
+            check(&facts).split_off(1)
+        };
+        let of_both = format!("{}{}", other.certificate, authority.certificate);
+        let findings = with([&authority.certificate, &of_both], serving(&authority, &good));
+        assert_eq!(findings.iter().map(|finding| finding.state).collect::<Vec<_>>(), [State::Ok], "{findings:?}");
+        let findings = with([&authority.certificate, &other.certificate], serving(&authority, &good));
+        assert_eq!(findings.len(), 2, "{findings:?}");
+        assert!(findings[1].state == State::Fault && findings[1].message.starts_with("of audit.mirrorgate.dev: "));
+        let findings = with(["", ""], serving(&authority, &good));
+        assert_eq!(findings.len(), 1, "{findings:?}");
+        assert!(findings[0].message.contains("it is empty"), "{findings:?}");
+        assert_eq!(
+            findings[0].remedy.as_deref(),
+            Some(
+                r#"ca=$(kubectl -n mirrorgate-system get secret mirrorgate-serving -o jsonpath='{.data.ca\.crt}') && kubectl patch mutatingwebhookconfiguration mirrorgate -p '{"webhooks": [{"name": "enforce.mirrorgate.dev", "clientConfig": {"caBundle": "'"$ca"'"}}, {"name": "audit.mirrorgate.dev", "clientConfig": {"caBundle": "'"$ca"'"}}]}'"#
+            )
+        );
+        // Whether it is the right one cannot be said without the pair.
+        let findings = with([&other.certificate, "oops"], ServingPair::default());
+        assert_eq!(findings.iter().map(|finding| finding.state).collect::<Vec<_>>(), [State::Unknown, State::Fault]);
+    }
+
+    #[test]
+    fn who_makes_the_pair_is_said_by_the_deployment() {
+        let of = |arguments: &[&str]| {
+            let container = json!({"name": "mirrorgate", "args": arguments});
+            let deployment: Deployment =
+                from_value(json!({"spec": {"selector": {}, "template": {"spec": {"containers": [container]}}}}))
+                    .unwrap();
+            Maker::of(&Facts { deployment: Ok(deployment), ..facts() })
+        };
+        assert_eq!(of(&["serve"]), Maker::SelfManaged);
+        assert_eq!(of(&["serve", "--serving-certificate=self-managed"]), Maker::SelfManaged);
+        assert_eq!(of(&["serve", "--serving-certificate=own"]), Maker::Own);
+        assert_eq!(of(&["serve", "--serving-certificate", "cert-manager"]), Maker::CertManager);
+        assert_eq!(of(&["serve", "--tls-cert=/a", "--tls-key=/b"]), Maker::Files);
+        assert_eq!(Maker::of(&facts()), Maker::SelfManaged);
+    }
 }

@@ -22,7 +22,7 @@ use serde::de::DeserializeOwned;
 use serde_json::json;
 use tokio::time::Instant;
 
-use crate::cluster::POLICY_CONFIG_MAP;
+use crate::cluster::{POLICY_CONFIG_MAP, SERVING_SECRET};
 use crate::image::Escaped;
 use crate::keyring::{DOCKER_CONFIG_JSON, PullSecret};
 use crate::policy::{BundleRef, KeyRef};
@@ -173,7 +173,7 @@ impl Reader {
     async fn serving(&self) -> Read<ServingPair> {
         let api = Api::<Secret>::namespaced(self.client.clone(), &self.namespace);
         let access = Access::to("get", "", "secrets").within(&self.namespace);
-        let secret = self.get(api, access, super::certificate::SECRET).await?;
+        let secret = self.get(api, access, SERVING_SECRET).await?;
         let mut data = secret.data.unwrap_or_default();
         let mut value = |key: &str| data.remove(key).map(|value| value.0);
         Ok(ServingPair { chain: value("tls.crt"), key: value("tls.key"), authority: value("ca.crt") })
