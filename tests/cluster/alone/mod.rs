@@ -1,6 +1,7 @@
 //! Tests that change what all others share: run one at a time.
 
 mod ca_bundles;
+mod doctor;
 mod outages;
 mod policy;
 mod policy_guard;

@@ -15,7 +15,7 @@ use crate::mirrorgate::{in_force, metric};
 const NAMESPACE: &str = "team-a";
 
 /// Makes it, enforced and with nothing in it.
-async fn namespace(lab: &Lab) {
+pub(super) async fn namespace(lab: &Lab) {
     kubectl(&["delete", "namespace", NAMESPACE, "--ignore-not-found"]).success();
     kubectl(&["create", "namespace", NAMESPACE]).success();
     lab.label(NAMESPACE, Some("enforce")).await;
