@@ -3,6 +3,7 @@
 
 mod architecture;
 mod certificates;
+mod chart;
 mod check_command;
 mod explain_command;
 mod json;

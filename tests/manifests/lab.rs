@@ -49,6 +49,11 @@ pub(crate) fn kubectl_with(stdin: &str, arguments: &[&str]) -> Printed {
     run("kubectl", arguments, stdin)
 }
 
+/// helm, which keeps what it writes in the lab's folder.
+pub(crate) fn helm(arguments: &[&str]) -> Printed {
+    run("helm", arguments, "")
+}
+
 fn run(program: &str, arguments: &[&str], stdin: &str) -> Printed {
     assert!(
         std::env::var_os("LAB_WORK").is_some(),

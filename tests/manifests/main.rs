@@ -8,6 +8,7 @@
 #![expect(clippy::unwrap_used, reason = "a test ends at what it did not expect")]
 
 mod base;
+mod chart;
 mod lab;
 mod objects;
 mod overlays;
