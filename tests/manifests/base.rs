@@ -7,6 +7,8 @@ use serde_json::json;
 use crate::lab::{folder, know_the_kinds_of_others, kubectl, kubectl_with, manifests, turn, until};
 use crate::objects::{kustomized, named, objects};
 
+const NAMESPACE: &str = "mirrorgate-system";
+
 /// Each folder that is applied by itself.
 pub(crate) fn installable() -> Vec<String> {
     let overlays = std::fs::read_dir(manifests().join("overlays")).unwrap();
@@ -107,6 +109,57 @@ fn a_drain_is_not_held_up_by_a_replica_that_is_not_ready() {
         assert_eq!(&of["matchLabels"], labels);
     }
     assert_eq!(&named(&objects, "Service", "mirrorgate")["spec"]["selector"], labels);
+}
+
+/// The same, as the eviction API sees it. There is no kubelet: what the pods are is written here.
+#[test]
+fn of_two_replicas_one_can_be_evicted_at_a_time() {
+    let _turn = turn();
+    know_the_kinds_of_others();
+    let base = folder("base");
+    kubectl(&["apply", "-k", &base]).success();
+    let ours = |arguments: &[&str]| kubectl(&[&["-n", NAMESPACE], arguments].concat());
+    // Those that were evicted are replaced.
+    let pods = || {
+        until("two replicas", 30, || {
+            let printed = ours(&["get", "pods", "-o", "jsonpath={.items[*].metadata.name}"]).success();
+            let names: Vec<String> = printed.split_whitespace().map(str::to_owned).collect();
+            (names.len() == 2).then_some(names)
+        })
+    };
+    let ready = |pod: &str, ready: &str| {
+        let condition = json!([{"type": "Ready", "status": ready}]);
+        let status = json!({"status": {"phase": "Running", "conditions": condition}}).to_string();
+        ours(&["patch", "pod", pod, "--subresource=status", "-p", &status]).success();
+    };
+    let healthy = |wanted: &str| {
+        until("the budget to know the pods", 30, || {
+            let path = "jsonpath={.status.currentHealthy}/{.status.disruptionsAllowed}";
+            (ours(&["get", "poddisruptionbudget", "mirrorgate", "-o", path]).out == wanted).then_some(())
+        });
+    };
+    let evict = |pod: &str| {
+        let eviction =
+            json!({"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": pod, "namespace": NAMESPACE}});
+        let path = format!("/api/v1/namespaces/{NAMESPACE}/pods/{pod}/eviction");
+        kubectl_with(&eviction.to_string(), &["create", "--raw", &path, "-f", "-"])
+    };
+
+    let first = pods();
+    first.iter().for_each(|pod| ready(pod, "True"));
+    healthy("2/1");
+    evict(&first[0]).success();
+    let refused = evict(&first[1]);
+    assert!(!refused.ok && refused.err.contains("disruption budget"), "{refused:?}");
+
+    // The one in its place does not come up: it may go, and the one that serves may not.
+    let second: Vec<String> = pods().into_iter().filter(|pod| *pod != first[1]).collect();
+    ready(&second[0], "False");
+    healthy("1/0");
+    let refused = evict(&first[1]);
+    assert!(!refused.ok && refused.err.contains("disruption budget"), "{refused:?}");
+    evict(&second[0]).success();
+    kubectl(&["delete", "--ignore-not-found", "-k", &base]).success();
 }
 
 /// The ports that the policy of the network lets in are those of the container, and the webhook is for API servers, wherever they call from.
