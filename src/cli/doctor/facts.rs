@@ -13,6 +13,8 @@ use k8s_openapi::api::core::v1::{ConfigMap, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::apimachinery::pkg::version::Info;
 
+use super::certificate::Maker;
+
 /// What was read, or why it was not.
 pub(super) type Read<T> = Result<T, Unread>;
 
@@ -161,10 +163,38 @@ impl Facts {
         namespaces.filter_map(|namespace| Some((namespace, namespace.mode(&self.namespace)?))).collect()
     }
 
-    /// What makes the installation anew from what ships.
-    pub(super) fn install_again() -> String {
-        "kubectl apply -k manifests/base  # or the overlay or chart that you installed".to_owned()
+    /// What makes the installation anew from what ships, by the way that it was installed.
+    pub(super) fn install_again(&self) -> String {
+        if let Some((release, namespace)) = self.helm_release() {
+            return format!("helm -n {namespace} upgrade --reuse-values {release} manifests/chart");
+        }
+        let folder = match Maker::of(self) {
+            Maker::SelfManaged | Maker::Files => "manifests/base",
+            Maker::Own => "manifests/overlays/own-certificate",
+            Maker::CertManager => "manifests/overlays/cert-manager",
+        };
+        format!("kubectl apply -k {folder}  # or the overlay of yours")
     }
+
+    /// The release that Helm made the installation by, and its namespace.
+    fn helm_release(&self) -> Option<(&str, &str)> {
+        let metadata = [
+            self.deployment.as_ref().ok().map(|found| &found.metadata),
+            self.mutating.as_ref().ok().map(|found| &found.metadata),
+            self.service.as_ref().ok().map(|found| &found.metadata),
+        ];
+        metadata.into_iter().flatten().find_map(|metadata| {
+            let annotations = metadata.annotations.as_ref()?;
+            let value = |key: &str| annotations.get(key).map(String::as_str).filter(|value| is_name(value));
+            Some((value("meta.helm.sh/release-name")?, value("meta.helm.sh/release-namespace")?))
+        })
+    }
+}
+
+/// Whether a shell takes it as it is.
+fn is_name(text: &str) -> bool {
+    let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-' || byte == b'.';
+    text.starts_with(|first: char| first.is_ascii_alphanumeric()) && text.bytes().all(is_plain)
 }
 
 #[cfg(test)]
@@ -191,5 +221,27 @@ pub(super) mod tests {
             label_binding: no(),
             namespaces: no(),
         }
+    }
+    #[test]
+    fn what_is_installed_again_is_what_was_installed() {
+        let with = |annotations: serde_json::Value, arguments: &[&str]| {
+            let deployment = serde_json::from_value(serde_json::json!({
+                "metadata": {"annotations": annotations},
+                "spec": {"selector": {}, "template": {"spec": {"containers": [{"name": "mirrorgate", "args": arguments}]}}},
+            }));
+            Facts { deployment: Ok(deployment.unwrap()), ..facts() }.install_again()
+        };
+        let helm = |name: &str| {
+            let annotations =
+                serde_json::json!({"meta.helm.sh/release-name": name, "meta.helm.sh/release-namespace": "tools"});
+            with(annotations, &["serve"])
+        };
+        assert_eq!(helm("gate"), "helm -n tools upgrade --reuse-values gate manifests/chart");
+        assert!(helm("$(reboot)").starts_with("kubectl apply -k manifests/base "));
+        let none = || serde_json::json!({});
+        let own = with(none(), &["serve", "--serving-certificate=own"]);
+        assert!(own.starts_with("kubectl apply -k manifests/overlays/own-certificate "), "{own}");
+        let cert_manager = with(none(), &["serve", "--serving-certificate=cert-manager"]);
+        assert!(cert_manager.starts_with("kubectl apply -k manifests/overlays/cert-manager "), "{cert_manager}");
     }
 }

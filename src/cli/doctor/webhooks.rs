@@ -102,7 +102,7 @@ fn of_kind(facts: &Facts, kind: Kind, found: Read<Vec<Webhook>>) -> Vec<Finding>
                         format!("there is no {configuration}: a broken policy is not refused when it is applied"),
                     ),
                 }
-                .remedy(Facts::install_again()),
+                .remedy(facts.install_again()),
             ];
         }
         Err(why) => return vec![Finding::unread(CHECK, &configuration, &why)],
@@ -113,10 +113,10 @@ fn of_kind(facts: &Facts, kind: Kind, found: Read<Vec<Webhook>>) -> Vec<Finding>
         let name = wanted["name"].as_str().unwrap_or_default().to_owned();
         match found.iter().find(|webhook| webhook.name == name) {
             None => findings.push(
-                Finding::fault(CHECK, format!("{configuration} has no webhook {name}")).remedy(Facts::install_again()),
+                Finding::fault(CHECK, format!("{configuration} has no webhook {name}")).remedy(facts.install_again()),
             ),
             Some(webhook) => {
-                let faults = differences(&with_namespace(wanted, &facts.namespace), webhook);
+                let faults = differences(facts, &with_namespace(wanted, &facts.namespace), webhook);
                 if faults.is_empty() {
                     fine.push(name);
                 }
@@ -147,7 +147,7 @@ fn replace(value: &mut Value, namespace: &str) {
     }
 }
 
-fn differences(wanted: &Value, webhook: &Webhook) -> Vec<Finding> {
+fn differences(facts: &Facts, wanted: &Value, webhook: &Webhook) -> Vec<Finding> {
     let Webhook { kind, name, content, .. } = webhook;
     let mut findings = Vec::new();
     if content["failurePolicy"] != wanted["failurePolicy"] {
@@ -173,7 +173,7 @@ fn differences(wanted: &Value, webhook: &Webhook) -> Vec<Finding> {
             "{name} has another namespaceSelector than ships: namespaces that opted in may be left out, or kube-system and \
              mirrorgate's own not"
         );
-        findings.push(Finding::fault(CHECK, message).remedy(Facts::install_again()));
+        findings.push(Finding::fault(CHECK, message).remedy(facts.install_again()));
     }
     if !selects_all_pods && wanted["objectSelector"].is_null() {
         let clear = json!({"webhooks": [{"name": name, "objectSelector": null}]});
@@ -190,7 +190,7 @@ fn differences(wanted: &Value, webhook: &Webhook) -> Vec<Finding> {
         .collect();
     if !others.is_empty() {
         let message = format!("{name} differs from what ships: {}", others.join(", "));
-        findings.push(Finding::warning(CHECK, message).remedy(Facts::install_again()));
+        findings.push(Finding::warning(CHECK, message).remedy(facts.install_again()));
     }
     findings
 }
