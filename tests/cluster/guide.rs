@@ -44,6 +44,16 @@ impl Guide {
         printed
     }
 
+    /// Runs once more the block that has these words.
+    #[track_caller]
+    pub(crate) fn again(&self, words: &str) -> Printed {
+        let block = self.blocks.iter().find(|block| block.contains(words));
+        let block = block.unwrap_or_else(|| panic!("no block of the guide has `{words}`"));
+        let printed = self.shell(block);
+        assert!(printed.ok, "{block}\n{}{}", printed.out, printed.err);
+        printed
+    }
+
     /// Runs a command that stands in a block of `console`, behind the prompt, and says what it printed. It may fail.
     #[track_caller]
     pub(crate) fn console(&self, command: &str) -> Printed {

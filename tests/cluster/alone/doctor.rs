@@ -5,7 +5,7 @@
 //! the Service.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::{Value, json};
@@ -19,10 +19,10 @@ use crate::registry::{Authority, Registry};
 const TEAM: &str = "team-a";
 
 /// A cluster with mirrorgate in it, as whoever runs the commands has it: in a folder with the manifests, edited.
-struct Cluster {
+pub(super) struct Cluster {
     folder: PathBuf,
-    authority: Authority,
-    harbor: Registry,
+    pub(super) authority: Authority,
+    pub(super) harbor: Registry,
 }
 
 /// One finding.
@@ -37,17 +37,22 @@ struct Finding {
 impl Cluster {
     /// With a mirror that answers under a CA of the policy, and a namespace that has its pull secret.
     async fn healthy(lab: &Lab) -> Self {
+        let folder = work().join("doctor");
+        let _ = fs::remove_dir_all(&folder);
+        fs::create_dir_all(&folder).unwrap();
+        Self::healthy_in(lab, &folder).await
+    }
+
+    /// The same, of whoever works in this folder.
+    pub(super) async fn healthy_in(lab: &Lab, folder: &Path) -> Self {
         nobody_opted_in();
         namespace(lab).await;
         let authority = Authority::new("Harbor CA");
         let harbor = Registry::start("harbor.corp", 5000, &authority.serving(&["harbor.corp"]));
-        let folder = work().join("doctor");
-        let _ = fs::remove_dir_all(&folder);
-        fs::create_dir_all(&folder).unwrap();
         let manifests = repository().join("manifests");
-        let copied = Command::new("cp").arg("-r").arg(manifests).arg(&folder).status().unwrap();
+        let copied = Command::new("cp").arg("-r").arg(manifests).arg(folder).status().unwrap();
         assert!(copied.success());
-        let cluster = Self { folder, authority, harbor };
+        let cluster = Self { folder: folder.to_owned(), authority, harbor };
         fs::write(cluster.folder.join("ca.crt"), &cluster.authority.pem).unwrap();
         fs::write(cluster.folder.join("manifests/base/policy.yaml"), POLICY).unwrap();
         cluster.shell(
@@ -63,7 +68,7 @@ impl Cluster {
     }
 
     fn run(&self, command: &str) -> Printed {
-        let binary = std::path::Path::new(env!("CARGO_BIN_EXE_mirrorgate"));
+        let binary = Path::new(env!("CARGO_BIN_EXE_mirrorgate"));
         let path = format!("{}:{}", binary.parent().unwrap().display(), std::env::var("PATH").unwrap());
         let mut bash = Command::new("bash");
         bash.args(["-euo", "pipefail", "-c", command]).current_dir(&self.folder).env("PATH", path);
@@ -71,7 +76,7 @@ impl Cluster {
     }
 
     #[track_caller]
-    fn shell(&self, command: &str) {
+    pub(super) fn shell(&self, command: &str) {
         let printed = self.run(command);
         assert!(printed.ok, "{command}\n{}{}", printed.out, printed.err);
     }
@@ -100,7 +105,7 @@ impl Cluster {
         self.doctor("").into_iter().filter(|finding| finding.state != "ok").collect()
     }
 
-    async fn is_healthy(&self) {
+    pub(super) async fn is_healthy(&self) {
         let last = std::cell::RefCell::new(Vec::new());
         let healthy = async || {
             last.replace(self.complaints());
@@ -136,7 +141,7 @@ impl Cluster {
     }
 }
 
-const POLICY: &str = "apiVersion: mirrorgate.dev/v1alpha1
+pub(super) const POLICY: &str = "apiVersion: mirrorgate.dev/v1alpha1
 kind: Policy
 registryMirrors:
 - name: harbor
@@ -152,7 +157,7 @@ fn nobody_opted_in() {
 }
 
 /// In the kubelet's place.
-async fn pods_are_ready() {
+pub(super) async fn pods_are_ready() {
     let status = json!({"status": {"phase": "Running", "conditions": [
         {"type": "Ready", "status": "True", "lastTransitionTime": "2026-01-01T00:00:00Z"},
         {"type": "ContainersReady", "status": "True"},
@@ -171,11 +176,11 @@ async fn pods_are_ready() {
     .await;
 }
 
-fn stop() {
+pub(super) fn stop() {
     part("stop", PART, "TERM");
 }
 
-async fn start() {
+pub(super) async fn start() {
     part("start", PART, "TERM");
     until("mirrorgate", 20, async || ready().await.is_ok().then_some(())).await;
 }

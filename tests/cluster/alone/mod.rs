@@ -2,6 +2,7 @@
 
 mod ca_bundles;
 mod doctor;
+mod emergency;
 mod outages;
 mod policy;
 mod policy_guard;
