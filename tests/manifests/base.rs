@@ -152,12 +152,14 @@ fn of_two_replicas_one_can_be_evicted_at_a_time() {
     let refused = evict(&first[1]);
     assert!(!refused.ok && refused.err.contains("disruption budget"), "{refused:?}");
 
-    // The one in its place does not come up: it may go, and the one that serves may not.
+    // The one in its place does not come up: the one that serves may not go. When none serves, any may.
     let second: Vec<String> = pods().into_iter().filter(|pod| *pod != first[1]).collect();
     ready(&second[0], "False");
     healthy("1/0");
     let refused = evict(&first[1]);
     assert!(!refused.ok && refused.err.contains("disruption budget"), "{refused:?}");
+    ready(&first[1], "False");
+    healthy("0/0");
     evict(&second[0]).success();
     kubectl(&["delete", "--ignore-not-found", "-k", &base]).success();
 }
