@@ -5,6 +5,7 @@ mod architecture;
 mod certificates;
 mod chart;
 mod check_command;
+mod containerfile;
 mod explain_command;
 mod json;
 mod keyring;

@@ -23,7 +23,8 @@ async fn trap_14_all_comes_up_from_nothing_under_fail_with_the_mirror_in_the_clu
     let mirror = lab.namespace(None).await;
     start_mirror(&mirror);
     drop(lab);
-    let installed = Installed::anew_from(MIRROR, &policy().replace(REGISTRY, MIRROR)).await;
+    let installed = Installed::begun(MIRROR, &policy().replace(REGISTRY, MIRROR)).await;
+    installed.ready().await;
     let lab = &installed.lab;
     let namespace = lab.namespace(Some("enforce")).await;
     make_secret(&namespace, SECRET, MIRROR);

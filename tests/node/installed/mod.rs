@@ -40,29 +40,28 @@ pub(crate) struct Replica {
 impl Installed {
     /// Under this policy, with both replicas ready; it may stand there from an earlier test. See [`policy`].
     pub(crate) async fn under(policy: &str) -> Self {
-        Self::from_registry(REGISTRY, policy, Lab::bare().await).await
+        let lab = Lab::bare().await;
+        write_manifests(REGISTRY, policy);
+        apply().success();
+        let installed = Self { lab };
+        installed.ready().await;
+        installed
     }
 
     /// The same, when nothing of it was there before.
     pub(crate) async fn anew(policy: &str) -> Self {
-        Self::anew_from(REGISTRY, policy).await
+        let installed = Self::begun(REGISTRY, policy).await;
+        installed.ready().await;
+        installed
     }
 
-    /// The same, the image being pulled from another registry, which has what the lab's has.
-    pub(crate) async fn anew_from(registry: &str, policy: &str) -> Self {
+    /// The same, the image being pulled from a registry that has what the lab's has; nobody waits until it is ready.
+    pub(crate) async fn begun(registry: &str, policy: &str) -> Self {
         let lab = Lab::bare().await;
         write_manifests(registry, policy);
         uninstall().success();
-        Self::from_registry(registry, policy, lab).await
-    }
-
-    async fn from_registry(registry: &str, policy: &str, lab: Lab) -> Self {
-        write_manifests(registry, policy);
         apply().success();
-        make_certificate();
-        let installed = Self { lab };
-        installed.ready().await;
-        installed
+        Self { lab }
     }
 
     /// Waits until every pod of the Deployment is ready, and no other is there.
@@ -79,20 +78,17 @@ impl Installed {
         self.lab.pods(NAMESPACE).list(&ours).await.unwrap().items
     }
 
-    /// Its pods with their processes.
+    /// Its pods that run, with their processes.
     pub(crate) async fn replicas(&self) -> Vec<Replica> {
         let processes = processes();
         let replica = |pod: Pod| {
-            let status = pod.status.as_ref().unwrap();
-            let container = status.container_statuses.as_ref().unwrap()[0].container_id.as_deref().unwrap();
+            let status = pod.status.as_ref()?;
+            let container = status.container_statuses.as_ref()?.first()?.container_id.as_deref()?;
             let id = container.trim_start_matches("containerd://");
-            Replica {
-                name: name(&pod).to_owned(),
-                address: status.pod_ip.clone().unwrap(),
-                process: processes.iter().find(|(container, _)| container == id).unwrap().1,
-            }
+            let process = processes.iter().find(|(container, _)| container == id)?.1;
+            Some(Replica { name: name(&pod).to_owned(), address: status.pod_ip.clone()?, process })
         };
-        self.pods().await.into_iter().map(replica).collect()
+        self.pods().await.into_iter().filter_map(replica).collect()
     }
 }
 
@@ -203,16 +199,6 @@ fn image() -> String {
     crane.arg("push").arg(layout.path()).arg(format!("{REGISTRY}/mirrorgate:0.1.0"));
     run(crane.env("SSL_CERT_FILE", work().join("pki/ca.crt")).env("DOCKER_CONFIG", work().join("node")));
     digest
-}
-
-/// Runs what stands in the shell blocks of certs/README.md.
-fn make_certificate() {
-    if kubectl(&["-n", NAMESPACE, "get", "secret", "mirrorgate-serving"]).ok {
-        return;
-    }
-    let page = fs::read_to_string(repository().join("certs/README.md")).unwrap();
-    let commands: String = page.split("```sh\n").skip(1).map(|block| block.split("```").next().unwrap()).collect();
-    run(Command::new("bash").args(["-euc", &commands]).current_dir(work().join("installed")));
 }
 
 /// Runs a program that must succeed, and gives what it printed.
