@@ -332,6 +332,11 @@ fn trap_24_an_upgrade_takes_away_nothing_that_mirrorgate_wrote() {
     let left = kubectl(&role).success();
     assert!(!left.contains("mirrorgate-pull-secrets"), "{left}");
 
+    // Taken away in an emergency, it is put back by the same chart and values.
+    kubectl(&["delete", "mutatingwebhookconfiguration", "mirrorgate"]).success();
+    upgrade(newer.to_str().unwrap(), &["--reuse-values"]);
+    assert_eq!(kubectl(&timeouts).success(), "15 15");
+
     helm(&["uninstall", "mirrorgate", "--namespace", "gate"]).success();
     let kinds = "mutatingwebhookconfigurations,validatingwebhookconfigurations,validatingadmissionpolicies,validatingadmissionpolicybindings,clusterroles,\
                  clusterrolebindings,deployments,services,configmaps,roles,rolebindings,serviceaccounts,networkpolicies,poddisruptionbudgets";
