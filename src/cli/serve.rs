@@ -41,7 +41,7 @@ pub(super) struct Args {
     /// The namespace of the policy ConfigMap [default: the one that mirrorgate runs in]
     #[arg(long, value_name = "NAME", conflicts_with = "policy")]
     namespace: Option<String>,
-    /// Where the API server calls (HTTPS); port 0 takes a free one
+    /// Where the API server calls (HTTPS); port 0 takes a free one, [::] takes IPv4 too
     #[arg(long, value_name = "ADDRESS", default_value = "0.0.0.0:8443")]
     listen: SocketAddr,
     /// Where /livez, /readyz and /metrics are (plain HTTP); port 0 takes a free one

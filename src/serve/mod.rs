@@ -5,6 +5,7 @@
 //! ```
 //! A second signal ends the process at once.
 
+mod listening;
 mod policy_file;
 mod tasks;
 mod try_it;
@@ -16,7 +17,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
@@ -93,9 +93,8 @@ pub async fn run(settings: Settings) -> anyhow::Result<ExitCode> {
     };
     let own_namespace = cluster.as_ref().map_or(NAMESPACE, |cluster| &cluster.namespace).to_owned();
     // Who asks how we are is answered from the very beginning.
-    let https = TcpListener::bind(listen).await.with_context(|| format!("listening on {listen} (--listen)"))?;
-    let http =
-        TcpListener::bind(http_listen).await.with_context(|| format!("listening on {http_listen} (--http-listen)"))?;
+    let https = listening::listen(listen, "--listen").await?;
+    let http = listening::listen(http_listen, "--http-listen").await?;
     let (https_address, http_address) = (https.local_addr()?, http.local_addr()?);
     // The plain port answers to the very end.
     let (_plain_stage, plain_stages) = watch::channel(Stage::Serving);

@@ -176,7 +176,10 @@ fn every_value_is_obeyed() {
     for (found, expected) in [
         (&container["image"], json!(format!("registry.corp/mirrorgate:1.2@{digest}"))),
         (&container["imagePullPolicy"], json!("Always")),
-        (&container["args"], json!(["serve", "--log-format=json", "--log-level=debug"])),
+        (
+            &container["args"],
+            json!(["serve", "--listen=[::]:8443", "--http-listen=[::]:8080", "--log-format=json", "--log-level=debug"]),
+        ),
         (&container["resources"], values["resources"].clone()),
         (&deployment["spec"]["replicas"], json!(5)),
         (&deployment["spec"]["selector"]["matchLabels"], json!({"app.kubernetes.io/name": "mirrorgate"})),
