@@ -6,7 +6,7 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
-use crate::lab::{Printed, folder, helm, know_the_kinds_of_others, kubectl, kubectl_with, manifests, turn};
+use crate::lab::{Printed, folder, helm, know_the_kinds_of_others, kubectl, kubectl_with, manifests, shell, turn};
 use crate::objects::{Object, kustomized, named, objects};
 
 const NAMESPACE: &str = "mirrorgate-system";
@@ -258,6 +258,42 @@ fn s5_the_access_is_that_of_the_policy() {
     }
 }
 
+/// The blocks of the chart's page, run as they stand.
+#[test]
+fn the_page_is_run_as_it_stands() {
+    let _turn = turn();
+    let folder = tempfile::tempdir().unwrap();
+    std::os::unix::fs::symlink(manifests(), folder.path().join("manifests")).unwrap();
+    std::fs::copy(manifests().join("../examples/policy.yaml"), folder.path().join("policy.yaml")).unwrap();
+    let page = std::fs::read_to_string(manifests().join("chart/README.md")).unwrap();
+    let blocks: Vec<_> = page.split("```sh\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
+    let [install, remove] = blocks[..] else { panic!("{} blocks", blocks.len()) };
+    shell(folder.path(), install).success();
+    let image = [
+        "get",
+        "deployment",
+        "mirrorgate",
+        "-n",
+        NAMESPACE,
+        "-o",
+        "jsonpath={.spec.template.spec.containers[0].image}",
+    ];
+    assert_eq!(kubectl(&image).success(), "registry.corp/tools/mirrorgate:0.1.0");
+    let pods =
+        ["get", "namespace", NAMESPACE, "-o", "jsonpath={.metadata.labels.pod-security\\.kubernetes\\.io/enforce}"];
+    assert_eq!(kubectl(&pods).success(), "restricted");
+    shell(folder.path(), remove).success();
+    assert_eq!(kubectl(&["get", "namespace", NAMESPACE, "--ignore-not-found", "-o", "name"]).success(), "");
+    assert_eq!(left(), "");
+}
+
+/// Objects of ours, of whatever kind, that are still there.
+fn left() -> String {
+    let kinds = "mutatingwebhookconfigurations,validatingwebhookconfigurations,validatingadmissionpolicies,validatingadmissionpolicybindings,clusterroles,\
+                 clusterrolebindings,deployments,services,configmaps,roles,rolebindings,serviceaccounts,networkpolicies,poddisruptionbudgets";
+    kubectl(&["get", kinds, "--all-namespaces", "-l", "app.kubernetes.io/name=mirrorgate", "-o", "name"]).success()
+}
+
 /// Installed, upgraded and uninstalled as a user does it. What mirrorgate wrote since, the CA and its certificate, is not helm's: an upgrade that
 /// took it away would have every pod of enforced namespaces refused.
 #[test]
@@ -332,8 +368,8 @@ fn trap_24_an_upgrade_takes_away_nothing_that_mirrorgate_wrote() {
         ["get", "mutatingwebhookconfiguration", "mirrorgate", "-o", "jsonpath={.webhooks[*].timeoutSeconds}"];
     assert_eq!(kubectl(&timeouts).success(), "15 15");
     let role = ["get", "clusterrole,clusterrolebinding", "-l", "app.kubernetes.io/name=mirrorgate", "-o", "name"];
-    let left = kubectl(&role).success();
-    assert!(!left.contains("mirrorgate-pull-secrets"), "{left}");
+    let roles = kubectl(&role).success();
+    assert!(!roles.contains("mirrorgate-pull-secrets"), "{roles}");
 
     // Taken away in an emergency, it is put back by the same chart and values.
     kubectl(&["delete", "mutatingwebhookconfiguration", "mirrorgate"]).success();
@@ -341,9 +377,6 @@ fn trap_24_an_upgrade_takes_away_nothing_that_mirrorgate_wrote() {
     assert_eq!(kubectl(&timeouts).success(), "15 15");
 
     helm(&["uninstall", "mirrorgate", "--namespace", "gate"]).success();
-    let kinds = "mutatingwebhookconfigurations,validatingwebhookconfigurations,validatingadmissionpolicies,validatingadmissionpolicybindings,clusterroles,\
-                 clusterrolebindings,deployments,services,configmaps,roles,rolebindings,serviceaccounts,networkpolicies,poddisruptionbudgets";
-    let label = "app.kubernetes.io/name=mirrorgate";
-    assert_eq!(kubectl(&["get", kinds, "--all-namespaces", "-l", label, "-o", "name"]).success(), "");
+    assert_eq!(left(), "");
     kubectl(&["delete", "namespace", "gate"]).success();
 }

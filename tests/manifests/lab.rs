@@ -54,6 +54,13 @@ pub(crate) fn helm(arguments: &[&str]) -> Printed {
     run("helm", arguments, "")
 }
 
+/// Commands of a page, in a folder, with mirrorgate on PATH.
+pub(crate) fn shell(folder: &Path, commands: &str) -> Printed {
+    let binary = Path::new(env!("CARGO_BIN_EXE_mirrorgate")).parent().unwrap();
+    let commands = format!("cd '{}'\nPATH='{}':$PATH\n{commands}", folder.display(), binary.display());
+    run("bash", &["-euc", &commands], "")
+}
+
 fn run(program: &str, arguments: &[&str], stdin: &str) -> Printed {
     assert!(
         std::env::var_os("LAB_WORK").is_some(),
