@@ -16,8 +16,14 @@ pub(crate) struct Guide {
 
 impl Guide {
     pub(crate) fn open(name: &str) -> Self {
+        Self::marked(name, "sh")
+    }
+
+    /// Of its blocks those that are marked so: what follows the backquotes.
+    pub(crate) fn marked(name: &str, mark: &str) -> Self {
         let page = fs::read_to_string(repository().join("docs").join(name)).unwrap();
-        let blocks = page.split("```sh\n").skip(1).map(|block| block.split("```").next().unwrap().to_owned()).collect();
+        let begin = format!("```{mark}\n");
+        let blocks = page.split(&begin).skip(1).map(|block| block.split("```").next().unwrap().to_owned()).collect();
         let folder = work().join("guides").join(name);
         let _ = fs::remove_dir_all(&folder);
         fs::create_dir_all(&folder).unwrap();

@@ -8,6 +8,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test ends at what it did not expect")]
 
+#[path = "../cluster/guide.rs"]
+#[expect(dead_code, reason = "the cluster suite uses the rest")]
+mod guide;
 mod installed;
 #[path = "../cluster/lab.rs"]
 #[expect(dead_code, reason = "the cluster suite uses the rest")]

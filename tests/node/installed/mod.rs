@@ -5,6 +5,7 @@
 //! `tests/lab/in.sh /tmp/lab cargo test --offline --test node installed::`.
 
 mod container;
+mod doctor;
 mod figures;
 mod from_nothing;
 mod life;
