@@ -46,6 +46,7 @@ impl Cluster {
     /// The same, of whoever works in this folder.
     pub(super) async fn healthy_in(lab: &Lab, folder: &Path) -> Self {
         nobody_opted_in();
+        nothing_is_left();
         namespace(lab).await;
         let authority = Authority::new("Harbor CA");
         let harbor = Registry::start("harbor.corp", 5000, &authority.serving(&["harbor.corp"]));
@@ -154,6 +155,15 @@ registryMirrors:
 
 fn nobody_opted_in() {
     kubectl(&["label", "namespaces", "--all", "mirrorgate.dev/mode-"]).success();
+}
+
+/// Of the access that the policies of other tests needed.
+fn nothing_is_left() {
+    let left = ["get", "rolebindings", "-A", "--field-selector=metadata.name=mirrorgate-ca-bundles", "-o"];
+    let path = "jsonpath={.items[*].metadata.namespace}";
+    for at in kubectl(&[&left[..], &[path]].concat()).success().out.split_whitespace() {
+        kubectl(&["-n", at, "delete", "rolebinding,role", "mirrorgate-ca-bundles"]).success();
+    }
 }
 
 /// In the kubelet's place.
