@@ -195,6 +195,7 @@ mod tests {
             ("Enforce", "enforce"),
             ("enforced", "enforce"),
             ("enfocre", "enforce"),
+            ("inforced", "enforce"),
             ("Audit", "audit"),
             ("audti", "audit"),
         ] {
@@ -222,6 +223,8 @@ mod tests {
             "mirrorgate.example.com/mode",
             "mirorgate.dev/mode",
             "mirror-gate.dev/mode",
+            "mirrorgat.de/mode",
+            "miroregate.dev/mode",
             "mirrorgate/mode",
             "mirrorgate-mode",
             "mirrorgate.dev/Mode",
