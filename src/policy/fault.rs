@@ -107,13 +107,19 @@ pub(super) struct Collector<'s> {
     /// The byte offset at which each line begins.
     line_starts: Vec<usize>,
     faults: Vec<Fault>,
+    /// The globs so far.
+    globs: usize,
 }
+
+/// The most globs of one document. Compiled together they take some kilobytes each, and whoever may send a document to the
+/// policy guard chooses how many there are.
+const MOST_GLOBS: usize = 2000;
 
 impl<'s> Collector<'s> {
     pub(super) fn new(source: &'s str) -> Self {
         let newlines = source.bytes().enumerate().filter(|&(_, byte)| byte == b'\n');
         let line_starts = std::iter::once(0).chain(newlines.map(|(at, _)| at + 1)).collect();
-        Self { source, line_starts, faults: Vec::new() }
+        Self { source, line_starts, faults: Vec::new(), globs: 0 }
     }
 
     /// The document's text.
@@ -129,6 +135,18 @@ impl<'s> Collector<'s> {
     /// Records an error; the draft takes the mend and other places.
     pub(super) fn error(&mut self, path: impl Into<String>, span: Span, message: impl Into<String>) -> Draft<'_, 's> {
         self.record(Severity::Error, path.into(), span, message.into())
+    }
+
+    /// Counts a glob, unless it is just a name. Whether there are too many, which is a fault of the first that is.
+    pub(super) fn is_one_glob_too_many(&mut self, path: &str, span: Span, text: &str) -> bool {
+        if self.globs <= MOST_GLOBS && text.contains(['*', '?', '[', '{']) {
+            self.globs += 1;
+            if self.globs > MOST_GLOBS {
+                let message = format!("{} is one of more than {MOST_GLOBS} globs, which is the most", quoted(text));
+                self.error(path, span, message).help("write fewer, wider ones: `**` crosses `/`");
+            }
+        }
+        self.globs > MOST_GLOBS
     }
 
     /// Records a warning.

@@ -282,6 +282,9 @@ fn globs(path: &str, list: &Texts, faults: &mut Collector<'_>) -> Option<Vec<Glo
     let mut whole = true;
     let mut globs = Vec::with_capacity(list.value.len());
     for item in once_each(path, list, faults) {
+        if faults.is_one_glob_too_many(&format!("{path}[{}]", item.index), item.span, item.value) {
+            return None;
+        }
         match repository_glob(item.value) {
             Ok(glob) => globs.push(glob),
             Err(invalid) => {
@@ -393,6 +396,8 @@ fn ignored_images(list: &Texts, faults: &mut Collector<'_>) -> (HashSet<String>,
                 .help("leave it out");
         } else if !item.value.contains('*') {
             exact.insert(item.value.to_owned());
+        } else if faults.is_one_glob_too_many(&format!("{path}[{}]", item.index), item.span, item.value) {
+            return (exact, ImageGlobs::default());
         } else {
             match image_glob(item.value) {
                 Ok(glob) => globs.push((item.value.to_owned(), glob)),

@@ -124,6 +124,9 @@ fn namespaces(path: &str, list: &Texts, faults: &mut Collector<'_>) -> Option<Na
     }
     let mut globs = Vec::with_capacity(list.value.len());
     for item in once_each(path, list, faults) {
+        if faults.is_one_glob_too_many(&format!("{path}[{}]", item.index), item.span, item.value) {
+            return None;
+        }
         match namespace_glob(item.value) {
             Ok(glob) => globs.push(glob),
             Err(invalid) => {
