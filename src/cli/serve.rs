@@ -66,6 +66,10 @@ pub(super) struct Args {
     /// How long everything is still served after SIGTERM, while the cluster takes us out of its endpoints
     #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = parse_duration)]
     shutdown_delay: Duration,
+    /// How long after that idle connections are left for their clients to end, who may still use them; the API server ends
+    /// its own after 90 s
+    #[arg(long, value_name = "DURATION", default_value = "90s", value_parser = parse_duration)]
+    shutdown_linger: Duration,
     /// The form of the log on stderr
     #[arg(long, value_enum, default_value_t, value_name = "FORM")]
     log_format: Format,
@@ -87,6 +91,7 @@ impl Args {
             tls_cert,
             tls_key,
             shutdown_delay,
+            shutdown_linger,
             log_format,
             log_level,
         } = self;
@@ -127,7 +132,16 @@ impl Args {
             (None, Some(Way::CertManager)) => ServingCertificate::Secret(Caretaker::CertManager),
         };
         let print_try_line = log_format == Format::Text && !quiet;
-        let settings = Settings { policy, namespace, listen, http_listen, certificate, shutdown_delay, print_try_line };
+        let settings = Settings {
+            policy,
+            namespace,
+            listen,
+            http_listen,
+            certificate,
+            shutdown_delay,
+            shutdown_linger,
+            print_try_line,
+        };
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .enable_all()
             .worker_threads(thread::available_parallelism().map_or(2, NonZero::get).min(MOST_WORKERS))

@@ -6,6 +6,7 @@
 
 mod announcer;
 mod bundles;
+mod callers;
 mod events;
 mod policy;
 #[cfg(test)]
@@ -19,6 +20,7 @@ mod watching;
 mod webhooks;
 
 pub use bundles::BundleWatches;
+pub use callers::nobody_calls;
 pub use policy::{POLICY_CONFIG_MAP, POLICY_KEY, PolicyWatch};
 pub use secrets::{SecondLook, SecretStore, SecretWatches};
 pub use serving::{Caretaker, CertificateEvents, SERVING_SECRET, ServingWatch, service_name};

@@ -3,6 +3,7 @@
 //! ```text
 //! SIGTERM ─► not ready ─► the delay: everything is served, answers say goodbye ─► nothing new ─► what was begun ends ─► 0
 //! ```
+//! What was begun ends: calls with their answers, idle connections when their clients end them, or after the linger.
 //! A second signal ends the process at once.
 
 mod listening;
@@ -19,12 +20,13 @@ use std::time::Duration;
 use anyhow::Context;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 
 use crate::app::App;
 use crate::cluster::{
     BundleWatches, Caretaker, CertificateEvents, POLICY_CONFIG_MAP, PolicyWatch, SecondLook, SecretStore,
-    SecretWatches, ServingWatch, Trusting, WebhookWatches, service_name,
+    SecretWatches, ServingWatch, Trusting, WebhookWatches, nobody_calls, service_name,
 };
 use crate::probe::{BundleFiles, BundleKeeper, BundleStore, Dialler, Prober};
 use crate::server::{LONGEST_BUDGET, Stage, admission_router, health_router, serve_connections};
@@ -53,6 +55,9 @@ pub struct Settings {
     pub certificate: ServingCertificate,
     /// How long everything is served after the first signal, while the cluster takes us out of its endpoints.
     pub shutdown_delay: Duration,
+    /// How long after that idle connections are left for their clients to end: the API server does so when they were idle for
+    /// 90 s, and may use them until then (trap 36).
+    pub shutdown_linger: Duration,
     /// Whether to print a `curl` line to try the server with.
     pub print_try_line: bool,
 }
@@ -71,7 +76,16 @@ pub enum ServingCertificate {
 /// # Errors
 /// When it cannot start, or a task ended that must not.
 pub async fn run(settings: Settings) -> anyhow::Result<ExitCode> {
-    let Settings { policy, namespace, listen, http_listen, certificate, shutdown_delay, print_try_line } = settings;
+    let Settings {
+        policy,
+        namespace,
+        listen,
+        http_listen,
+        certificate,
+        shutdown_delay,
+        shutdown_linger,
+        print_try_line,
+    } = settings;
     let metrics = Arc::new(Metrics::new());
     let readiness = Arc::new(Readiness::new(&[policy_file::READINESS, CERTIFICATE_READINESS, "listener"]));
     let (policy_sender, policy_in_force) = watch::channel(None);
@@ -91,6 +105,7 @@ pub async fn run(settings: Settings) -> anyhow::Result<ExitCode> {
         Some(_) => None,
         None => Some(Cluster::of(namespace).await?),
     };
+    let client = cluster.as_ref().map(|cluster| cluster.client.clone());
     let own_namespace = cluster.as_ref().map_or(NAMESPACE, |cluster| &cluster.namespace).to_owned();
     // Who asks how we are is answered from the very beginning.
     let https = listening::listen(listen, "--listen").await?;
@@ -165,17 +180,25 @@ pub async fn run(settings: Settings) -> anyhow::Result<ExitCode> {
         anstream::eprintln!("{}", try_it::line(&authority, https_address, &loaded.policy));
     }
 
-    tokio::select! {
+    let signal = tokio::select! {
         name = tasks.next_end() => anyhow::bail!("the task \"{name}\" ended and must not; its last log lines say why"),
-        name = signals.next() => tracing::info!(signal = name, delay = ?shutdown_delay, "shutting down"),
-    }
+        name = signals.next() => name,
+    };
+    // A person at a terminal waits for nobody's idle connections.
+    let linger = if signal == TERMINATE { shutdown_linger } else { Duration::ZERO };
+    tracing::info!(signal, delay = ?shutdown_delay, linger = ?linger, "shutting down");
     let orderly = async {
         readiness.set("process", Err("shutting down".to_owned()));
         stage.send_replace(Stage::Leaving);
         tokio::time::sleep(shutdown_delay).await;
-        stage.send_replace(Stage::Closing);
+        let is_uninstalled = match client {
+            Some(client) => nobody_calls(client).await,
+            None => false,
+        };
+        let linger = if is_uninstalled { Duration::ZERO } else { linger };
+        stage.send_replace(Stage::Closing(Instant::now() + linger));
         let in_flight = async { while tasks.next_end().await != HTTPS {} };
-        if tokio::time::timeout(LONGEST_BUDGET, in_flight).await.is_err() {
+        if tokio::time::timeout(linger + LONGEST_BUDGET, in_flight).await.is_err() {
             tracing::warn!("calls were still in flight after the longest timeout that a caller can have");
         }
         ExitCode::SUCCESS
@@ -192,6 +215,8 @@ pub async fn run(settings: Settings) -> anyhow::Result<ExitCode> {
 }
 
 const HTTPS: &str = "https";
+
+const TERMINATE: &str = "SIGTERM";
 
 /// Our own namespace when we run outside of the cluster.
 const NAMESPACE: &str = "mirrorgate-system";
@@ -282,7 +307,7 @@ impl Signals {
 
     async fn next(&mut self) -> &'static str {
         tokio::select! {
-            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.terminate.recv() => TERMINATE,
             _ = self.interrupt.recv() => "SIGINT",
         }
     }

@@ -6,6 +6,8 @@ use axum::body::Body;
 use http_body_util::BodyExt;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::crowd::Crowd;
+
 /// The largest body that is read. A stored pod is at most about 1.5 MiB, `<`, `>` and `&` arrive as six bytes, and an
 /// UPDATE carries the pod twice (trap 34).
 pub const MAX_BODY: usize = 24 * 1024 * 1024;
@@ -34,21 +36,37 @@ pub(super) struct WholeBody {
     _room: Option<OwnedSemaphorePermit>,
 }
 
+/// A body that is announced to have no more is small: those of most reviews.
+pub(super) const SMALL: usize = 64 * 1024;
+
+/// Small bodies in flight together. They have room of their own: who fills that of the large ones keeps no other from it.
+pub(super) const SMALL_BODIES: usize = 256 * SMALL;
+
 /// The bytes that all bodies in flight may have.
 #[derive(Clone, Debug)]
-pub(super) struct Room(Arc<Semaphore>);
+pub(super) struct Room {
+    large: Arc<Semaphore>,
+    small: Arc<Semaphore>,
+}
 
 impl Room {
-    pub(super) fn new(bytes: usize) -> Room {
-        Room(Arc::new(Semaphore::new(bytes)))
+    pub(super) fn new(large: usize, small: usize) -> Room {
+        Room { large: Arc::new(Semaphore::new(large)), small: Arc::new(Semaphore::new(small)) }
     }
 
     /// Reads `body` to its end. Room is taken as bytes arrive: one who announces much and sends nothing takes none.
-    /// `body` is left where reading stopped.
-    pub(super) async fn read(&self, body: &mut Body, announced: Option<usize>) -> Result<WholeBody, BodyError> {
+    /// `body` is left where reading stopped. Where there is no room for a small one, those of `crowd` whose small bodies do not
+    /// come to an end have to leave.
+    pub(super) async fn read(
+        &self,
+        body: &mut Body,
+        announced: Option<usize>,
+        crowd: Option<&Crowd>,
+    ) -> Result<WholeBody, BodyError> {
         if announced.is_some_and(|length| length > MAX_BODY) {
             return Err(BodyError::TooLarge);
         }
+        let is_small = announced.is_some_and(|length| length <= SMALL);
         // Memory that was never written to takes no room yet.
         let mut bytes = Vec::with_capacity(announced.unwrap_or(16 * 1024));
         let mut room: Option<OwnedSemaphorePermit> = None;
@@ -56,11 +74,11 @@ impl Room {
             let Ok(data) = frame.map_err(|error| BodyError::Broken(error.to_string()))?.into_data() else {
                 continue;
             };
-            if bytes.len() + data.len() > MAX_BODY {
+            if bytes.len() + data.len() > if is_small { SMALL } else { MAX_BODY } {
                 return Err(BodyError::TooLarge);
             }
             let more = u32::try_from(data.len()).map_err(|_| BodyError::TooLarge)?;
-            let more = Arc::clone(&self.0).try_acquire_many_owned(more).map_err(|_| BodyError::NoRoom)?;
+            let more = if is_small { self.take_small(more, crowd).await? } else { take(&self.large, more)? };
             match &mut room {
                 Some(room) => room.merge(more),
                 None => room = Some(more),
@@ -69,6 +87,20 @@ impl Room {
         }
         Ok(WholeBody { bytes, _room: room })
     }
+
+    async fn take_small(&self, bytes: u32, crowd: Option<&Crowd>) -> Result<OwnedSemaphorePermit, BodyError> {
+        loop {
+            match (take(&self.small, bytes), crowd) {
+                (Ok(taken), _) => return Ok(taken),
+                (Err(_), Some(crowd)) if crowd.relieve().await => {}
+                (Err(error), _) => return Err(error),
+            }
+        }
+    }
+}
+
+fn take(room: &Arc<Semaphore>, bytes: u32) -> Result<OwnedSemaphorePermit, BodyError> {
+    Arc::clone(room).try_acquire_many_owned(bytes).map_err(|_| BodyError::NoRoom)
 }
 
 /// Reads on and keeps nothing: a client that is still writing when its connection closes loses our answer.
@@ -92,9 +124,9 @@ mod tests {
 
     #[tokio::test]
     async fn the_bound_is_exact_with_and_without_a_length() {
-        let room = Room::new(ALL_BODIES);
+        let room = Room::new(ALL_BODIES, SMALL_BODIES);
         for announced in [true, false] {
-            let read = async |length: usize| room.read(&mut body(length), announced.then_some(length)).await;
+            let read = async |length: usize| room.read(&mut body(length), announced.then_some(length), None).await;
             assert_eq!(read(MAX_BODY).await.unwrap().bytes.len(), 25_165_824);
             assert_eq!(read(MAX_BODY + 1).await.unwrap_err(), BodyError::TooLarge);
         }
@@ -102,11 +134,11 @@ mod tests {
 
     #[tokio::test]
     async fn room_is_taken_by_what_came_and_given_back() {
-        let room = Room::new(100);
-        let first = room.read(&mut body(60), Some(60)).await.unwrap();
-        assert_eq!(room.read(&mut body(60), Some(60)).await.unwrap_err(), BodyError::NoRoom);
-        let second = room.read(&mut body(40), None).await.unwrap();
+        let room = Room::new(0, 100);
+        let first = room.read(&mut body(60), Some(60), None).await.unwrap();
+        assert_eq!(room.read(&mut body(60), Some(60), None).await.unwrap_err(), BodyError::NoRoom);
+        let second = room.read(&mut body(40), None, None).await.unwrap();
         drop((first, second));
-        room.read(&mut body(100), None).await.unwrap();
+        room.read(&mut body(100), None, None).await.unwrap();
     }
 }

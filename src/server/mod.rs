@@ -11,6 +11,7 @@
 mod activity;
 mod body;
 mod connection;
+mod crowd;
 mod guard;
 pub mod handler;
 mod health;

@@ -15,11 +15,13 @@ use futures::FutureExt;
 use hyper::header::{
     ALLOW, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HeaderMap, HeaderValue, RETRY_AFTER,
 };
+use hyper::http::request::Parts;
 use hyper::{StatusCode, Uri};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 
-use super::body::{self, ALL_BODIES, BodyError, Room, WholeBody};
+use super::body::{self, ALL_BODIES, BodyError, Room, SMALL_BODIES, WholeBody};
+use super::crowd::Crowd;
 use super::guard;
 use super::handler;
 use super::refusal::Refusal;
@@ -37,18 +39,26 @@ const DEFAULT_BUDGET: Duration = Duration::from_secs(10);
 pub const LONGEST_BUDGET: Duration = Duration::from_secs(30);
 /// Calls at once, on all connections.
 const CALLS: usize = 1024;
+/// The largest review of the policy: the document twice, at most 1 MiB each, its last-applied copy, and escapes.
+const MAX_POLICY_BODY: usize = 8 * 1024 * 1024;
+/// Bodies of refused calls that are read to their ends at once. Others get their answer all the same; not every client
+/// comes to read it while it writes.
+const DRAINS: usize = 64;
 
 /// What the calls of one server share.
 #[derive(Debug)]
 struct Gate {
     app: Arc<App>,
     calls: Semaphore,
+    drains: Semaphore,
+    /// Of edits of the policy one is judged at a time: compiling a document takes memory and time.
+    edits: Arc<Semaphore>,
     room: Room,
 }
 
 /// The routes that the API server calls.
 pub fn admission_router(app: Arc<App>) -> Router {
-    let gate = Arc::new(Gate { app, calls: Semaphore::new(CALLS), room: Room::new(ALL_BODIES) });
+    let gate = Arc::new(Gate::new(app, CALLS));
     let route = |subject| {
         post(move |State(gate): State<Arc<Gate>>, request: Request| async move { gate.call(subject, request).await })
     };
@@ -79,15 +89,26 @@ impl Subject {
 }
 
 impl Gate {
+    fn new(app: Arc<App>, calls: usize) -> Self {
+        Self {
+            app,
+            calls: Semaphore::new(calls),
+            drains: Semaphore::new(DRAINS),
+            edits: Arc::new(Semaphore::new(1)),
+            room: Room::new(ALL_BODIES, SMALL_BODIES),
+        }
+    }
+
     async fn call(&self, subject: Subject, request: Request) -> Response {
         let started = Instant::now();
         let (head, mut body) = request.into_parts();
-        let answer = match self.take(&head.uri, &head.headers, &mut body, started + BODY_TIME).await {
+        let head = Head::of(head);
+        let answer = match self.take(&head, &mut body, started + BODY_TIME).await {
             Ok(Taken { body, deadline, wait_until, call: _call }) => {
                 let review = async {
                     match subject {
                         Subject::Pod(mode) => handler::review(&self.app, mode, &body.bytes, wait_until).await,
-                        Subject::Policy => guard::review(&self.app, &body.bytes),
+                        Subject::Policy => self.judge_edit(body.bytes).await,
                     }
                 };
                 guarded(review, deadline).await
@@ -101,33 +122,75 @@ impl Gate {
             Err(refusal) => {
                 self.app.metrics().admission(subject.as_str(), "OTHER", "error", started.elapsed().as_secs_f64());
                 tracing::warn!(mode = subject.as_str(), code = refusal.status, error = %refusal.message, "call refused");
-                throw_away(&head.headers, body, started + BODY_TIME).await;
+                self.throw_away(&head, body, started + BODY_TIME).await;
                 status(&refusal)
             }
         }
     }
 
-    /// What the limits let through.
-    async fn take(
-        &self,
-        uri: &Uri,
-        headers: &HeaderMap,
-        body: &mut Body,
-        arrived_by: Instant,
-    ) -> Result<Taken<'_>, Refusal> {
-        let call = self.calls.try_acquire().map_err(|_| Refusal::not_ready("too many requests at once"))?;
-        check_content_type(headers)?;
-        let (budget, now) = (budget(uri)?, Instant::now());
+    /// Not on the threads that serve: a document may take a second.
+    async fn judge_edit(&self, body: Vec<u8>) -> Result<String, Refusal> {
+        let turn = match Arc::clone(&self.edits).try_acquire_owned() {
+            _ if body.len() > MAX_POLICY_BODY => {
+                Err(Refusal::new(413, format!("the body is larger than {MAX_POLICY_BODY} bytes")))
+            }
+            Ok(turn) => Ok(turn),
+            Err(_) => Err(Refusal::not_ready("another edit of the policy is being judged")),
+        };
+        let turn = turn.inspect_err(|_| self.app.metrics().admission(guard::MODE, "OTHER", "error", 0.0))?;
+        let app = Arc::clone(&self.app);
+        let judged = tokio::task::spawn_blocking(move || {
+            let _turn = turn;
+            guard::review(&app, &body)
+        });
+        // A panic: it is in the log.
+        judged.await.unwrap_or_else(|_panic| Err(Refusal::new(500, "a bug in mirrorgate: its log says more")))
+    }
+
+    /// Reads what is left of a refused body, so that the client comes to read the answer.
+    async fn throw_away(&self, head: &Head, mut body: Body, until: Instant) {
+        if let (true, Ok(_permit)) = (head.body_is_sent, self.drains.try_acquire()) {
+            let _out_of_time = tokio::time::timeout_at(until, body::drain(&mut body)).await;
+        }
+    }
+
+    /// What the limits let through. A call counts as one when its body is there: slow ones take nothing from others.
+    async fn take(&self, head: &Head, body: &mut Body, arrived_by: Instant) -> Result<Taken<'_>, Refusal> {
+        let (budget, now) = (head.budget.clone()?, Instant::now());
         let (deadline, wait_until) = (now + budget, now + waiting_time(budget));
-        let length = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
-        let body = match tokio::time::timeout_at(arrived_by, self.room.read(body, length)).await {
+        let body = self.room.read(body, head.length, head.crowd.as_deref());
+        let body = match tokio::time::timeout_at(arrived_by, body).await {
             Ok(Ok(body)) => body,
             Ok(Err(error @ BodyError::TooLarge)) => return Err(Refusal::new(413, error.to_string())),
             Ok(Err(error @ BodyError::NoRoom)) => return Err(Refusal::not_ready(&error.to_string())),
             Ok(Err(error @ BodyError::Broken(_))) => return Err(Refusal::new(400, error.to_string())),
             Err(_) => return Err(Refusal::new(408, "the body did not arrive within 10 s")),
         };
+        let call = self.calls.try_acquire().map_err(|_| Refusal::not_ready("too many requests at once"))?;
         Ok(Taken { body, deadline, wait_until, call })
+    }
+}
+
+/// What matters of the head of a call; the rest is not kept while the body comes.
+struct Head {
+    /// What the caller gives us, or what is wrong with the head.
+    budget: Result<Duration, Refusal>,
+    /// Of the body.
+    length: Option<usize>,
+    /// A client that waits for our word (`Expect: 100-continue`) has not sent it.
+    body_is_sent: bool,
+    /// Who else is connected, and may hold on to what this call needs.
+    crowd: Option<Arc<Crowd>>,
+}
+
+impl Head {
+    fn of(head: Parts) -> Self {
+        Self {
+            budget: check_content_type(&head.headers).and_then(|()| budget(&head.uri)),
+            length: head.headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok()),
+            body_is_sent: !head.headers.contains_key(EXPECT),
+            crowd: head.extensions.get::<Arc<Crowd>>().map(Arc::clone),
+        }
     }
 }
 
@@ -183,29 +246,21 @@ fn waiting_time(budget: Duration) -> Duration {
     budget.saturating_sub(MARGIN).max(budget / 2)
 }
 
-async fn not_found(request: Request) -> Response {
+async fn not_found(State(gate): State<Arc<Gate>>, request: Request) -> Response {
     let (head, body) = request.into_parts();
-    throw_away(&head.headers, body, Instant::now() + BODY_TIME).await;
+    gate.throw_away(&Head::of(head), body, Instant::now() + BODY_TIME).await;
     status(&Refusal::new(
         404,
         "no such path: reviews go to /v1/mutate/enforce, /v1/mutate/audit and /v1/validate/policy",
     ))
 }
 
-async fn method_not_allowed(request: Request) -> Response {
+async fn method_not_allowed(State(gate): State<Arc<Gate>>, request: Request) -> Response {
     let (head, body) = request.into_parts();
-    throw_away(&head.headers, body, Instant::now() + BODY_TIME).await;
+    gate.throw_away(&Head::of(head), body, Instant::now() + BODY_TIME).await;
     let mut answer = status(&Refusal::new(405, "reviews are sent with POST"));
     answer.headers_mut().insert(ALLOW, HeaderValue::from_static("POST"));
     answer
-}
-
-/// Reads what is left of a refused body, so that the client comes to read the answer. One that waits for our word
-/// (`Expect: 100-continue`) has not sent it.
-async fn throw_away(headers: &HeaderMap, mut body: Body, until: Instant) {
-    if !headers.contains_key(EXPECT) {
-        let _out_of_time = tokio::time::timeout_at(until, body::drain(&mut body)).await;
-    }
 }
 
 /// A refusal as the API server reads it: its `message` is what the user is shown (A2).
@@ -254,8 +309,9 @@ mod tests {
     async fn a2_more_calls_than_the_limit_are_told_to_come_again() {
         let (_sender, policy) = tokio::sync::watch::channel(None);
         let app = Arc::new(App::new(Arc::new(crate::telemetry::Metrics::new()), policy, Arc::default(), None));
-        let gate = Gate { app, calls: Semaphore::new(0), room: Room::new(ALL_BODIES) };
-        let answer = gate.call(Subject::Pod(Mode::Enforce), Request::new(Body::from("{}"))).await;
+        let gate = Gate::new(app, 0);
+        let request = Request::post("/").header(CONTENT_TYPE, "application/json").body(Body::from("{}")).unwrap();
+        let answer = gate.call(Subject::Pod(Mode::Enforce), request).await;
         assert_eq!((answer.status().as_u16(), &answer.headers()[RETRY_AFTER]), (503, &HeaderValue::from_static("1")));
         let metrics = gate.app.metrics().encode();
         assert!(metrics.contains("{mode=\"enforce\",operation=\"OTHER\",result=\"error\"} 1"), "{metrics}");

@@ -49,8 +49,11 @@ async fn trap_28_applying_a_broken_policy_is_refused_in_the_words_of_check() {
     in_force(&good).await;
     for arguments in [&[][..], &["--dry-run=server"], &["--server-side", "--force-conflicts"]] {
         let refused = apply(BROKEN, POLICY, NAMESPACE, arguments);
-        let denied = "admission webhook \"policy.mirrorgate.dev\" denied the request: mirrorgate would not obey this policy; \
-                      the one in force stays\n\n";
+        let version = env!("CARGO_PKG_VERSION");
+        let denied = format!(
+            "admission webhook \"policy.mirrorgate.dev\" denied the request: mirrorgate {version} would not obey this policy; \
+             the one in force stays\n\n"
+        );
         assert!(!refused.ok && refused.err.contains(&format!("{denied}{}", check())), "{}", refused.err);
         assert!(refused.err.contains("policy.yaml: refused, 3 errors, 0 warnings\n"), "{}", refused.err);
     }

@@ -220,6 +220,30 @@ async fn trap_23_on_http_2_the_goodbye_is_a_goaway_and_no_call_fails() {
     assert_eq!(server.exit(Duration::from_secs(10)).await.code(), Some(0));
 }
 
+/// Trap 36: whoever closes an idle connection loses the call that meets the moment.
+#[tokio::test]
+async fn trap_36_idle_connections_still_serve_a_call_when_nothing_new_is_accepted() {
+    let arguments = ["--shutdown-delay", "100ms", "--shutdown-linger", "3s"];
+    let mut server = Server::start(&policy("harbor.corp"), &arguments).await;
+    let mut used = Connection::open(&server.authority(), server.https).await.unwrap();
+    assert!(!used.post("/v1/mutate/enforce", &review()).await.unwrap().says_goodbye());
+    let mut unused = Connection::open(&server.authority(), server.https).await.unwrap();
+    let mut never_used = Connection::open(&server.authority(), server.https).await.unwrap();
+    server.terminate();
+    within(Duration::from_secs(5), "nothing new is accepted", async || {
+        Connection::open(&server.authority(), server.https).await.is_err().then_some(())
+    })
+    .await;
+    for connection in [&mut used, &mut unused] {
+        let answer = connection.post("/v1/mutate/enforce", &review()).await.unwrap();
+        assert!(answer.status == 200 && answer.says_goodbye(), "{answer:?}");
+    }
+    let start = Instant::now();
+    never_used.ended().await;
+    assert!(start.elapsed() > Duration::from_secs(1), "ended after {:?}", start.elapsed());
+    assert_eq!(server.exit(Duration::from_secs(5)).await.code(), Some(0));
+}
+
 #[test]
 fn without_a_cluster_and_a_policy_file_it_is_exit_2() {
     let folder = tempfile::tempdir().unwrap();

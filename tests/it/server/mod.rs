@@ -2,6 +2,8 @@
 
 mod calls;
 mod connections;
+mod frames;
+mod hostile;
 mod lifecycle;
 mod monitoring;
 mod policy_guard;

@@ -60,7 +60,7 @@ impl Guard {
     }
 
     async fn post(&mut self, review: &Value) -> Answer {
-        self.connection.post("/v1/validate/policy?timeout=3s", review.to_string().as_bytes()).await.unwrap()
+        self.connection.post("/v1/validate/policy?timeout=10s", review.to_string().as_bytes()).await.unwrap()
     }
 
     /// The `response` of an answer, which carries the request's uid (A7) and never a patch.
@@ -123,7 +123,11 @@ async fn trap_28_a_broken_policy_is_refused_in_the_words_of_check() {
         for (operation, old) in [("CREATE", json!(null)), ("UPDATE", with_policy(&document(MIRRORS)))] {
             let status = guard.refusal(&review(operation, with_policy(&broken), old)).await;
             let message = status["message"].as_str().unwrap();
-            let words = format!("mirrorgate would not obey this policy; the one in force stays\n\n{}", check(&broken));
+            let version = env!("CARGO_PKG_VERSION");
+            let words = format!(
+                "mirrorgate {version} would not obey this policy; the one in force stays\n\n{}",
+                check(&broken)
+            );
             assert_eq!(message, words);
             assert!(!message.contains(|c: char| (c.is_control() && c != '\n') || c == '\u{202e}'), "{message:?}");
         }
@@ -308,4 +312,33 @@ async fn a2_what_is_no_review_of_a_config_map_is_a_400() {
         (&edit["mode"], &edit["user"], &edit["faults"]),
         (&json!("policy"), &json!("jane\\u{1b}[31m"), &json!(2))
     );
+}
+
+/// Whoever reaches the port may send a document: one that is dear to compile is refused before, judged alone, and stalls nobody.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn documents_that_are_dear_to_compile_are_refused_and_hold_up_nobody() {
+    let guard = Guard::start().await;
+    let globs: String = (0..40_000).map(|n| format!("'a{n}*/b*c',")).collect();
+    let dear =
+        review("CREATE", with_policy(&document(&format!("ignore: {{images: [{globs}]}}"))), json!(null)).to_string();
+    let mut calls = tokio::task::JoinSet::new();
+    for _ in 0..6 {
+        let (dear, authority, https) = (dear.clone(), guard.server.authority(), guard.server.https);
+        calls.spawn(async move {
+            let mut connection = Connection::open(&authority, https).await.unwrap();
+            connection.post("/v1/validate/policy?timeout=10s", dear.as_bytes()).await.unwrap()
+        });
+    }
+    for answer in calls.join_all().await {
+        let said = String::from_utf8_lossy(&answer.body).into_owned();
+        match answer.status {
+            200 => assert!(said.contains("is one of more than 2000 globs"), "{said}"),
+            status => assert!(status == 503 && said.contains("another edit"), "{status}: {said}"),
+        }
+    }
+    let peak = guard.server.memory_kb("VmHWM");
+    assert!(peak < 150_000, "{peak} kB at the peak");
+    let huge = review("CREATE", with_policy(&" ".repeat(9_000_000)), json!(null)).to_string();
+    let mut connection = Connection::open(&guard.server.authority(), guard.server.https).await.unwrap();
+    assert_eq!(connection.post("/v1/validate/policy", huge.as_bytes()).await.unwrap().status, 413);
 }

@@ -65,7 +65,7 @@ impl Installed {
         Self { lab }
     }
 
-    /// Waits until every pod of the Deployment is ready, and no other is there.
+    /// Waits until every pod of the Deployment is ready, and no other but those that are going, which may take a while.
     pub(crate) async fn ready(&self) {
         let rollout = ["-n", NAMESPACE, "rollout", "status", "deployment/mirrorgate", "--timeout=60s"];
         let printed = kubectl(&rollout);
@@ -73,10 +73,12 @@ impl Installed {
         until("the replicas alone", 60, async || (self.pods().await.len() == 2).then_some(())).await;
     }
 
-    /// Its pods, those that are going among them.
+    /// Its pods, without those that are going.
     pub(crate) async fn pods(&self) -> Vec<Pod> {
         let ours = ListParams::default().labels("app.kubernetes.io/name=mirrorgate");
-        self.lab.pods(NAMESPACE).list(&ours).await.unwrap().items
+        let mut pods = self.lab.pods(NAMESPACE).list(&ours).await.unwrap().items;
+        pods.retain(|pod| pod.metadata.deletion_timestamp.is_none());
+        pods
     }
 
     /// Its pods that run, with their processes.
