@@ -183,7 +183,9 @@ fn the_network_policy_lets_in_what_is_served() {
 #[test]
 fn the_kustomization_of_the_page_is_one() {
     let page = std::fs::read_to_string(manifests().join("README.md")).unwrap();
-    let text = page.split("```yaml\n").nth(1).unwrap().split("```").next().unwrap();
+    let blocks: Vec<_> = page.split("```yaml\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
+    let [kustomization, patch] = blocks[..] else { panic!("{} blocks", blocks.len()) };
+    let text = format!("{kustomization}patches:\n{patch}");
     let copy = tempfile::tempdir().unwrap();
     let copied = Command::new("cp").arg("-r").arg(manifests()).arg(copy.path()).status().unwrap();
     assert!(copied.success());
@@ -192,8 +194,9 @@ fn the_kustomization_of_the_page_is_one() {
     std::fs::write(mine.join("kustomization.yaml"), text).unwrap();
     let objects = objects(&kubectl(&["kustomize", mine.to_str().unwrap()]).success());
     assert!(objects[0].stands_in_the_way(), "{}", objects[0]);
-    let container = &named(&objects, "Deployment", "mirrorgate")["spec"]["template"]["spec"]["containers"][0];
-    assert_eq!(container["image"], "registry.corp/tools/mirrorgate:0.1.0");
+    let pod = &named(&objects, "Deployment", "mirrorgate")["spec"]["template"]["spec"];
+    assert_eq!(pod["containers"][0]["image"], "registry.corp/tools/mirrorgate:0.1.0");
+    assert_eq!(pod["priorityClassName"], "system-cluster-critical");
     named(&objects, "ServiceMonitor", "mirrorgate");
     named(&objects, "ClusterRole", "mirrorgate-discover-pull-secrets");
 }
