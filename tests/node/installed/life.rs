@@ -27,6 +27,7 @@ async fn installed_a_namespace_opts_in_and_runs_from_the_mirror_and_uninstalled_
         assert_eq!(secrets.iter().map(|secret| secret.name.as_str()).collect::<Vec<_>>(), [SECRET]);
     }
 
+    assert!(ours().len() > 10, "{:?}", ours());
     uninstall().success();
     let left = ours();
     assert!(left.is_empty(), "{left:?}");
