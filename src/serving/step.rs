@@ -204,10 +204,10 @@ pub fn waits_for_replicas(held: &Held) -> bool {
 /// A Secret that cannot be used.
 fn mend(held: &Held, good: Option<&Held>, fault: PairFault, now: Timestamp) -> Step {
     let first_lives = held.authorities().first().is_some_and(|first| now < first.not_after());
-    let is_foreign = !matches!(fault, PairFault::OtherKey | PairFault::Refused { .. });
+    let is_unreadable = !matches!(fault, PairFault::OtherKey | PairFault::Refused { .. });
     match good {
         // It was written by hand, by mistake or on the way to something: nobody is kept from mending it until it hurts.
-        Some(good) if is_foreign && !is_due(good, now) => Step::Keep(fault),
+        Some(good) if is_unreadable && !is_due(good, now) => Step::Keep(fault),
         _ if held.signs() && first_lives => Step::Sign(Reason::Unusable(fault)),
         Some(_) if !held.signs() => Step::Sign(Reason::Unusable(fault)),
         _ => Step::MakeAll(Reason::Unusable(fault)),

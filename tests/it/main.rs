@@ -21,6 +21,7 @@ mod review_command;
 mod review_properties;
 mod review_pull_secrets;
 mod server;
+mod serving;
 mod trust_chains;
 mod trust_decisions;
 mod trust_words;

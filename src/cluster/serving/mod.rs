@@ -28,7 +28,7 @@ use tracing::{debug, info, warn};
 
 use crate::image::Escaped;
 use crate::serving::{
-    CERTIFICATE_READINESS, Content, Found, Held, InForce, Others, Renewal, Step, step, waits_for_replicas,
+    CERTIFICATE_READINESS, Content, Found, Held, InForce, Others, Reason, Renewal, Step, step, waits_for_replicas,
 };
 use crate::telemetry::{Metrics, Readiness};
 
@@ -61,6 +61,8 @@ const AGAIN_AT_MOST: Duration = Duration::from_secs(30);
 const TICK: Duration = Duration::from_secs(30);
 /// What is not urgent is done some time within this, so that the replicas do not all do it.
 const CALM: Duration = Duration::from_secs(2);
+/// For a replica that has it to put a Secret back that is gone.
+const PATIENCE: Duration = Duration::from_secs(3);
 /// Until every API server has surely heard of a changed webhook configuration.
 const HEARD: Duration = Duration::from_secs(10);
 /// Between two rounds of asking the replicas.
@@ -255,7 +257,7 @@ impl ServingWatch {
                 Caretaker::Somebody | Caretaker::CertManager => Step::Rest,
             };
             self.tell_of_wish(&seen);
-            if !step.is_urgent() || self.again.is_some() {
+            if !step.is_urgent() || self.again.is_some() || self.due.is_some() {
                 self.take_up(&seen, now);
             }
             self.ask_replicas(&seen);
@@ -278,7 +280,7 @@ impl ServingWatch {
 
     /// When every API server has heard that the webhooks trust what the Secret says, if they do.
     fn heard_at(&self, held: &Held) -> Option<Instant> {
-        let Trusting { bundle } = &*self.trusting.borrow();
+        let Trusting { bundle, .. } = &*self.trusting.borrow();
         bundle
             .as_ref()
             .filter(|(bundle, _)| **bundle == held.content().authorities[..])
@@ -307,7 +309,7 @@ impl ServingWatch {
         let is_in_force = self.in_force.pair().is_some_and(|in_force| in_force.is_same(pair));
         if is_in_force && (checked.is_ok() || self.good.is_none()) {
             self.good = Some(Arc::clone(held));
-            if checked.is_ok() && self.caretaker != Caretaker::CertManager {
+            if self.caretaker != Caretaker::CertManager {
                 let authorities = &held.content().authorities[..];
                 self.authorities.send_if_modified(|sent| {
                     let is_news = sent.as_deref() != Some(authorities);
@@ -350,15 +352,28 @@ impl ServingWatch {
             self.due = None;
             return false;
         }
-        if self.again.is_some() || step.is_urgent() {
+        let pause = self.pause_before(step);
+        if self.again.is_some() || pause.is_zero() {
             return self.again.is_none();
         }
         match &self.due {
             Some((due, at)) if due == step => *at <= Instant::now(),
             _ => {
-                self.due = Some((step.clone(), Instant::now() + jittered(CALM)));
+                self.due = Some((step.clone(), Instant::now() + pause));
                 false
             }
+        }
+    }
+
+    fn pause_before(&self, step: &Step) -> Duration {
+        // Where webhooks trust somebody there are, or were, other replicas, that would put back what they have.
+        let are_others = self.trusting.borrow().anybody != Some(false);
+        match step {
+            Step::MakeAll(Reason::Nothing) if are_others => PATIENCE,
+            // Who has missed something would put back what is older.
+            Step::PutBack if !self.good.as_ref().is_some_and(|good| self.heard_at(good).is_some()) => PATIENCE,
+            step if step.is_urgent() => Duration::ZERO,
+            _ => jittered(CALM),
         }
     }
 

@@ -67,6 +67,8 @@ enum Kind {
 pub struct Trusting {
     /// PEM, and since when. Configurations that are not there call nobody.
     pub bundle: Option<(Arc<[u8]>, Instant)>,
+    /// Whether any of them trusts anybody, once that is known.
+    pub anybody: Option<bool>,
 }
 
 /// The watches of the configurations, and what is done about them.
@@ -213,6 +215,10 @@ impl WebhookWatches {
 
     /// Says how it stands.
     fn tell(&mut self) {
+        let known = self.seen.len() == [Kind::Mutating, Kind::Validating].len();
+        let mut webhooks = self.seen.values().flatten().flat_map(|webhooks| &webhooks.0);
+        let anybody = known.then(|| webhooks.any(|webhook| !webhook.ca_bundle().is_empty()));
+        self.trusting.send_if_modified(|trusting| std::mem::replace(&mut trusting.anybody, anybody) != anybody);
         let Some(wanted) = self.wanted.borrow().clone() else { return };
         let bundle = STANDARD.encode(&wanted);
         let mut wrong = Vec::new();
@@ -252,9 +258,8 @@ async fn is_the_secrets(secrets: &Api<WatchedServing>, wanted: &[u8]) -> bool {
     let secret = timeout(TIMEOUT, secrets.get_opt(SERVING_SECRET)).await;
     match secret {
         Ok(Ok(Some(secret))) => secret.content.content.authorities == wanted,
-        // Somebody has deleted or emptied it: what is in force is put back there.
-        Ok(Ok(None)) => true,
-        Ok(Err(_)) | Err(_) => false,
+        // Where it is gone, it is not known who of us is up to date.
+        Ok(Ok(None) | Err(_)) | Err(_) => false,
     }
 }
 
