@@ -10,8 +10,11 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 
 use crate::image::Escaped;
-use crate::trust::{self, Bundle, Certificate, Fault, Outcome, Pool, Roots, SkippedKind};
+use crate::trust::{self, Bundle, Certificate, Fault, Outcome, Pool, Rejection, Roots, SkippedKind};
 
+/// What is said of a key that is none of these.
+const USABLE: &str =
+    "it is not RSA with 2048 to 8192 bits, ECDSA over P-256, P-384 or P-521, or Ed25519, or is damaged";
 /// Of what a certificate says, in a message.
 const SHOWN: usize = 600;
 
@@ -63,7 +66,7 @@ pub enum PairFault {
     EncryptedKey,
     /// A key that cannot be read, or is of a kind that cannot serve.
     #[error("the private key cannot be used: {0}")]
-    Key(String),
+    Key(&'static str),
     /// The key of another certificate.
     #[error("the private key belongs to another certificate")]
     OtherKey,
@@ -109,10 +112,8 @@ impl Pair {
             return Err(PairFault::NoCertificate);
         }
         let private = PrivateKeyDer::from_pem_slice(key).map_err(|error| no_key(key, &error))?;
-        let signing = aws_lc_rs::default_provider()
-            .key_provider
-            .load_private_key(private)
-            .map_err(|error| PairFault::Key(error.to_string()))?;
+        let signing =
+            aws_lc_rs::default_provider().key_provider.load_private_key(private).map_err(|_| PairFault::Key(USABLE))?;
         if let Some(public) = signing.public_key() {
             match chain.iter().position(|certificate| certificate.raw_spki() == public.as_ref()) {
                 Some(0) => {}
@@ -141,10 +142,7 @@ impl Pair {
         let some_name = self.leaf().facts().names.into_iter().next().unwrap_or_default();
         match trust::judge(&sent, &roots, name.unwrap_or(&some_name), now).outcome {
             Outcome::Trusted(_) => Ok(()),
-            Outcome::Untrusted(rejection) => {
-                let why = Escaped::cut(&rejection.why, SHOWN).to_string();
-                Err(PairFault::Refused { fault: rejection.fault, why })
-            }
+            Outcome::Untrusted(rejection) => Err(refusal(&rejection, self.leaf())),
             Outcome::CannotJudge(why) => Err(PairFault::Refused { fault: Fault::Other, why }),
         }
     }
@@ -174,13 +172,35 @@ impl fmt::Debug for Pair {
     }
 }
 
+/// Never in the words of who could not read it: they may quote what stands there, and that is a key.
 fn no_key(text: &[u8], error: &rustls::pki_types::pem::Error) -> PairFault {
-    let text = String::from_utf8_lossy(text);
-    if text.contains("BEGIN ENCRYPTED PRIVATE KEY") || text.contains("Proc-Type: 4,ENCRYPTED") {
-        PairFault::EncryptedKey
-    } else if matches!(error, rustls::pki_types::pem::Error::NoItemsFound) {
-        PairFault::NoKey
-    } else {
-        PairFault::Key(error.to_string())
+    use rustls::pki_types::pem::Error;
+    let contains = |part: &str| text.windows(part.len()).any(|bytes| bytes == part.as_bytes());
+    if contains("BEGIN ENCRYPTED PRIVATE KEY") || contains("Proc-Type: 4,ENCRYPTED") {
+        return PairFault::EncryptedKey;
     }
+    PairFault::Key(match error {
+        Error::NoItemsFound => return PairFault::NoKey,
+        Error::MissingSectionEnd { .. } => "its block has no END line",
+        Error::IllegalSectionStart { .. } => "its BEGIN line is not one: is all of it on one line?",
+        Error::Base64Decode(_) => "between its BEGIN line and its END line is something else than base64",
+        _ => "it is no PEM that can be read",
+    })
+}
+
+/// What the API server would say of it: the same words at any time, for as long as it is so.
+fn refusal(Rejection { fault, at_fault, why, .. }: &Rejection, leaf: &Arc<Certificate>) -> PairFault {
+    let called = |certificate: &Arc<Certificate>| {
+        if certificate.der() == leaf.der() { "it".to_owned() } else { format!("its CA \"{}\"", certificate.subject()) }
+    };
+    let why = match (fault, at_fault) {
+        (Fault::Expired, Some(certificate)) => {
+            format!("{} expired at {}", called(certificate), certificate.not_after())
+        }
+        (Fault::NotYetValid, Some(certificate)) => {
+            format!("{} is not valid before {}", called(certificate), certificate.not_before())
+        }
+        _ => why.clone(),
+    };
+    PairFault::Refused { fault: *fault, why: Escaped::cut(&why, SHOWN).to_string() }
 }

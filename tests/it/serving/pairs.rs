@@ -197,6 +197,52 @@ fn what_is_made_serves_for_ninety_days_whatever_the_time_zone_of_a_clock() {
     assert_eq!(made.authorities()[0].not_after(), noon() + days(3652));
 }
 
+/// A key is most often mangled on its way into a Secret: what is said of it quotes nothing.
+#[test]
+fn no_fault_quotes_a_key_however_it_is_mangled() {
+    let (ca, key) = (Somebody::new(), KeyPair::generate().unwrap());
+    let (leaf, pem) = (ca.signs(NAME, (-1, 90), &key), key.serialize_pem());
+    let secret: String = pem.lines().filter(|line| !line.starts_with('-')).collect();
+    for mangled in [
+        pem.replace('\n', ""),
+        pem.replace('\n', " "),
+        pem.replace('\n', "\\n"),
+        pem.replacen("-----\n", "-----", 1),
+        pem.replacen("\n-----END", "-----END", 1),
+        pem.replace("-----END PRIVATE KEY-----", ""),
+        pem.replace("-----END PRIVATE KEY-----", "-----END KEY-----"),
+        pem.replace("-----BEGIN PRIVATE KEY-----", ""),
+        pem.replace("-----BEGIN PRIVATE KEY-----", "-----BEGIN PRIVATE KEY----"),
+        pem.replace("BEGIN PRIVATE KEY", "BEGIN RSA PRIVATE KEY").replace("END PRIVATE KEY", "END RSA PRIVATE KEY"),
+        pem.replace('M', "%"),
+        secret.clone(),
+    ] {
+        let in_key = content(&leaf, &mangled, &ca.pem());
+        let in_both = content(&mangled, &mangled, &mangled);
+        let in_authorities = content(&leaf, &pem, &format!("{}{mangled}", ca.pem()));
+        for content in [in_key, in_both, in_authorities] {
+            let checked = check(&content, noon());
+            let told = format!("{checked:?} {}", checked.as_ref().err().map(ToString::to_string).unwrap_or_default());
+            let is_quoted = |part: &[u8]| {
+                // As text, or as a list of bytes.
+                told.contains(str::from_utf8(part).unwrap())
+                    || told.contains(format!("{part:?}").trim_matches(['[', ']']))
+            };
+            let quoted = secret.as_bytes().windows(12).find(|part| is_quoted(part));
+            assert!(quoted.is_none(), "{mangled:?}: {told}");
+        }
+    }
+}
+
+/// It is told once, and not with each look at the clock.
+#[test]
+fn what_the_clock_speaks_against_is_said_in_the_same_words_at_any_time() {
+    let (ca, key) = (Somebody::new(), KeyPair::generate().unwrap());
+    let content = content(&ca.signs(NAME, (-1, 1), &key), &key.serialize_pem(), &ca.pem());
+    assert_eq!(check(&content, noon() + days(2)), check(&content, noon() + days(3)));
+    assert_eq!(check(&content, noon() - days(2)), check(&content, noon() - days(3)));
+}
+
 #[test]
 fn nothing_that_is_printed_shows_a_key() {
     let content = made_at(noon());
