@@ -187,9 +187,10 @@ pub fn step(found: Found<'_>, in_force: Option<&Held>, others: Others, name: &st
     if !held.signs() {
         // Somebody else's. It serves as long as it may; then ours follows it, as one CA follows another.
         return match renewal {
-            Some(Renewal::Authority) => Step::BeginChange(Reason::Asked),
-            _ if is_due(held, now) => Step::BeginChange(Reason::Due),
-            _ => Step::Rest,
+            // Nobody here can renew it by its own CA.
+            Some(Renewal::Certificate | Renewal::Authority) => Step::BeginChange(Reason::Asked),
+            None if is_due(held, now) => Step::BeginChange(Reason::Due),
+            None => Step::Rest,
         };
     }
     if held.authorities().len() > 1 { go_on(held, renewal, others, now) } else { renew(held, renewal, now) }

@@ -369,7 +369,7 @@ impl ServingWatch {
         // Where webhooks trust somebody there are, or were, other replicas, that would put back what they have.
         let are_others = self.trusting.borrow().anybody != Some(false);
         match step {
-            Step::MakeAll(Reason::Nothing) if are_others => PATIENCE,
+            Step::MakeAll(Reason::Nothing) if are_others => PATIENCE * 2,
             // Who has missed something would put back what is older.
             Step::PutBack if !self.good.as_ref().is_some_and(|good| self.heard_at(good).is_some()) => PATIENCE,
             step if step.is_urgent() => Duration::ZERO,

@@ -7,7 +7,7 @@
 mod mend;
 mod watched;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::convert::Infallible;
 use std::future::pending;
 use std::sync::Arc;
@@ -26,6 +26,7 @@ use tokio::time::{Instant, timeout};
 use tracing::{debug, info};
 
 use crate::telemetry::{Metrics, Readiness};
+use crate::trust::Bundle;
 
 use super::announcer::{Announcer, Statement, Topic};
 use super::serving::{SERVING_SECRET, WatchedServing};
@@ -51,6 +52,11 @@ const PAUSES: Pauses = Pauses { first: Duration::from_millis(250), longest: Dura
 const TIMEOUT: Duration = Duration::from_secs(5);
 /// After one that failed; it is tried at once when the configuration changes.
 const AGAIN: Duration = Duration::from_secs(1);
+/// Without a Secret that tells whose is right, a bundle that stays as it is for so long is nobody's.
+const NOBODYS: Duration = Duration::from_secs(10);
+/// Who writes a bundle more often than that within such a time writes against somebody, and waits as long.
+const MOST_WRITES: usize = 20;
+const WRITES_WITHIN: Duration = Duration::from_secs(10);
 
 type WatchedMutating = Watched<MutatingWebhookConfiguration, Webhooks>;
 type WatchedValidating = Watched<ValidatingWebhookConfiguration, Webhooks>;
@@ -85,6 +91,10 @@ pub struct WebhookWatches {
     seen: BTreeMap<Kind, Option<Webhooks>>,
     /// When a bundle that could not be mended is tried again.
     again: Option<Instant>,
+    /// Since when one is wrong that may be right.
+    doubted: Option<Instant>,
+    /// When bundles were written lately, the newest last.
+    writes: VecDeque<Instant>,
     announcer: Announcer<CannotWrite>,
     readiness: Arc<Readiness>,
 }
@@ -121,6 +131,8 @@ impl WebhookWatches {
             shown,
             seen: BTreeMap::new(),
             again: None,
+            doubted: None,
+            writes: VecDeque::new(),
             readiness,
         }
     }
@@ -180,18 +192,29 @@ impl WebhookWatches {
         self.again = None;
         let Some(wanted) = self.wanted.borrow_and_update().clone() else { return };
         let bundle = STANDARD.encode(&wanted);
+        let mut is_doubted = false;
         for kind in [Kind::Mutating, Kind::Validating] {
             let Some(Some(webhooks)) = self.seen.get(&kind) else { continue };
             let operations = patch(webhooks, &bundle);
-            let is_other = |bundle_there: &str| !bundle_there.is_empty() && bundle_there != bundle;
-            let others = webhooks.0.iter().any(|webhook| is_other(webhook.ca_bundle()));
             if operations.is_empty() {
                 self.announcer.set(CannotWrite(kind), None);
                 continue;
             }
-            if others && !is_the_secrets(&self.secrets, &wanted).await {
-                debug!(configuration = kind.as_str(), "its caBundle is not ours to write: the Secret has changed");
-                self.again = Some(Instant::now() + AGAIN);
+            let is_other = |there: &str| !there.is_empty() && there != bundle;
+            if webhooks.0.iter().any(|webhook| is_other(webhook.ca_bundle())) {
+                let is_right = is_the_secrets(&self.secrets, &wanted).await;
+                let since = *self.doubted.get_or_insert_with(Instant::now);
+                if !is_right.unwrap_or_else(|| since.elapsed() > NOBODYS) {
+                    debug!(configuration = kind.as_str(), "its caBundle is not ours to write: the Secret has changed");
+                    is_doubted = true;
+                    self.again = Some(Instant::now() + AGAIN);
+                    continue;
+                }
+            }
+            if let Some(later) = self.writes_too_often() {
+                let why = "somebody else writes it, too, again and again; is it cert-manager's CA injector?";
+                self.announcer.set(CannotWrite(kind), Some(why.to_owned()));
+                self.again = Some(later);
                 continue;
             }
             match write(&self.client, kind, operations).await {
@@ -211,6 +234,22 @@ impl WebhookWatches {
                 }
             }
         }
+        if !is_doubted {
+            self.doubted = None;
+        }
+    }
+
+    /// Until when nothing is to be written, where it was too much; else it is taken down that something is.
+    fn writes_too_often(&mut self) -> Option<Instant> {
+        let now = Instant::now();
+        while self.writes.front().is_some_and(|write| now.duration_since(*write) > WRITES_WITHIN) {
+            self.writes.pop_front();
+        }
+        if self.writes.len() >= MOST_WRITES {
+            return self.writes.back().map(|newest| *newest + WRITES_WITHIN);
+        }
+        self.writes.push_back(now);
+        None
     }
 
     /// Says how it stands.
@@ -253,14 +292,11 @@ impl WebhookWatches {
     }
 }
 
-/// Whether the Secret itself says so, now.
-async fn is_the_secrets(secrets: &Api<WatchedServing>, wanted: &[u8]) -> bool {
-    let secret = timeout(TIMEOUT, secrets.get_opt(SERVING_SECRET)).await;
-    match secret {
-        Ok(Ok(Some(secret))) => secret.content.content.authorities == wanted,
-        // Where it is gone, it is not known who of us is up to date.
-        Ok(Ok(None) | Err(_)) | Err(_) => false,
-    }
+/// Whether the Secret itself says so, now; nothing where it says nothing.
+async fn is_the_secrets(secrets: &Api<WatchedServing>, wanted: &[u8]) -> Option<bool> {
+    let secret = timeout(TIMEOUT, secrets.get_opt(SERVING_SECRET)).await.ok()?.ok()??;
+    let authorities = secret.content.content.authorities;
+    (!Bundle::read(&authorities).certificates.is_empty()).then(|| authorities == wanted)
 }
 
 async fn write(client: &Client, kind: Kind, operations: Vec<Value>) -> Result<Webhooks, NotWritten> {

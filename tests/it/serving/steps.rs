@@ -236,11 +236,11 @@ fn what_would_be_refused_is_made_anew_at_once() {
 #[test]
 fn somebody_elses_certificate_serves_until_it_is_due_and_ours_follows_it_as_one_ca_another() {
     let foreign = held(&somebodys(90));
-    for renewal in [None, Some(Renewal::Certificate)] {
-        let step = step(Found::Present(&foreign, renewal), None, NOBODY, NAME, noon());
-        assert_eq!(step, Step::Rest);
+    assert_eq!(next(&foreign, None, NOBODY, noon()), Step::Rest);
+    for renewal in [Renewal::Certificate, Renewal::Authority] {
+        let step = asked(&foreign, renewal, noon());
+        assert!(step == Step::BeginChange(Reason::Asked) && step.grants(renewal), "{step:?}");
     }
-    assert_eq!(asked(&foreign, Renewal::Authority, noon()), Step::BeginChange(Reason::Asked));
     let due = next(&foreign, None, NOBODY, noon() + days(60));
     assert_eq!(due, Step::BeginChange(Reason::Due));
     let begun = after(&due, &foreign, None, noon() + days(60));

@@ -144,12 +144,13 @@ impl World {
                 .as_ref()
                 .is_some_and(|held| held.content().authorities == self.bundle || self.bundle.is_empty())
         };
-        let is_patient = match step {
-            Step::MakeAll(Reason::Nothing) => !self.bundle.is_empty(),
-            Step::PutBack => !trusts(replica),
+        let mut others = self.replicas.iter();
+        let waits = match step {
+            Step::MakeAll(Reason::Nothing) => others.any(|other| other.in_force.is_some()),
+            Step::PutBack => !trusts(replica) && others.any(trusts),
             _ => false,
         };
-        if is_patient && self.replicas.iter().any(trusts) {
+        if waits {
             return;
         }
         let Some(content) = step.perform(found, replica.in_force.as_deref(), NAME, now).unwrap() else { return };
