@@ -1,6 +1,7 @@
 //! mirrorgate in the lab: installed as its pages say, run as a process in the place of its pods.
 
 use std::fs;
+use std::path::PathBuf;
 use std::process::Command;
 
 use k8s_openapi::api::apps::v1::Deployment;
@@ -25,13 +26,11 @@ pub(crate) async fn install() {
     let base = repository().join("manifests/base");
     kubectl(&["apply", "-k", base.to_str().unwrap()]).success();
     take_all_secrets_away();
-    if !work().join("parts").join(PART).exists() {
+    if !kubeconfig().exists() {
         stand_in_for_the_pods();
-        write_part().await;
+        write_kubeconfig();
     }
-    if !running() {
-        part("start", PART, "TERM");
-    }
+    run(&[]).await;
     let policy = fs::read_to_string(base.join("policy.yaml")).unwrap();
     until("mirrorgate under the policy of the manifests", 30, async || {
         assert!(running(), "mirrorgate ended: {}", work().join("logs/mirrorgate.log").display());
@@ -61,21 +60,42 @@ fn stand_in_for_the_pods() {
     kubectl_with(&slice.to_string(), &["apply", "-f", "-"]).success();
 }
 
-/// The command line is the Deployment's, the rights are those of its service account.
-async fn write_part() {
+/// The rights are those of the service account.
+fn write_kubeconfig() {
     let token = kubectl(&["-n", NAMESPACE, "create", "token", "mirrorgate", "--duration=24h"]).success().out;
     let admin = kubectl(&["config", "view", "--raw", "-o", "json"]).success().out;
     let mut config: Value = serde_json::from_str(&admin).unwrap();
     config["users"][0]["user"] = json!({ "token": token.trim() });
     config["contexts"][0]["context"]["namespace"] = json!(NAMESPACE);
-    let kubeconfig = work().join("mirrorgate.kubeconfig");
-    fs::write(&kubeconfig, config.to_string()).unwrap();
+    fs::write(kubeconfig(), config.to_string()).unwrap();
+}
 
+/// What stands in for the service account's token in a pod.
+pub(crate) fn kubeconfig() -> PathBuf {
+    work().join("mirrorgate.kubeconfig")
+}
+
+/// The command line of the Deployment, and whatever else is given.
+pub(crate) async fn arguments(more: &[&str]) -> Vec<String> {
     let deployment = Api::<Deployment>::namespaced(client().await, NAMESPACE).get("mirrorgate").await.unwrap();
     let container = deployment.spec.unwrap().template.spec.unwrap().containers.remove(0);
-    let arguments = container.args.unwrap().join(" ");
-    let command = format!("env KUBECONFIG={} {} {arguments}", kubeconfig.display(), env!("CARGO_BIN_EXE_mirrorgate"));
-    fs::write(work().join("parts").join(PART), command).unwrap();
+    container.args.unwrap().into_iter().chain(more.iter().map(|&argument| argument.to_owned())).collect()
+}
+
+/// Has it run with these arguments beside those of the Deployment. When it ran with others, its Secret is deleted.
+pub(crate) async fn run(more: &[&str]) {
+    let arguments = arguments(more).await.join(" ");
+    let program = env!("CARGO_BIN_EXE_mirrorgate");
+    let command = format!("env KUBECONFIG={} {program} {arguments}", kubeconfig().display());
+    let file = work().join("parts").join(PART);
+    if fs::read_to_string(&file).is_ok_and(|ran| ran != command) {
+        part("stop", PART, "KILL");
+        kubectl(&["-n", NAMESPACE, "delete", "secret", "mirrorgate-serving", "--ignore-not-found"]).success();
+    }
+    fs::write(file, command).unwrap();
+    if !running() {
+        part("start", PART, "TERM");
+    }
 }
 
 /// The process, if it is there.
@@ -107,8 +127,17 @@ async fn get(path: &str) -> Result<(u16, String), String> {
 
 /// What is answered at an address, on the plain port.
 pub(crate) async fn get_from(address: &str, path: &str) -> Result<(u16, String), String> {
+    get_of((address, 8080), path).await
+}
+
+/// What a process of ours answers that has its plain port there.
+pub(crate) async fn get_at(port: u16, path: &str) -> Result<(u16, String), String> {
+    get_of((&our_address(), port), path).await
+}
+
+async fn get_of(address: (&str, u16), path: &str) -> Result<(u16, String), String> {
     let exchange = async {
-        let mut stream = TcpStream::connect((address, 8080)).await?;
+        let mut stream = TcpStream::connect(address).await?;
         stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: lab\r\nConnection: close\r\n\r\n").as_bytes()).await?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer).await?;

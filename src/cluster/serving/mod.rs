@@ -371,7 +371,7 @@ impl ServingWatch {
         match step {
             Step::MakeAll(Reason::Nothing) if are_others => PATIENCE * 2,
             // Who has missed something would put back what is older.
-            Step::PutBack if !self.good.as_ref().is_some_and(|good| self.heard_at(good).is_some()) => PATIENCE,
+            Step::PutBack if self.good.as_ref().is_none_or(|good| self.heard_at(good).is_none()) => PATIENCE,
             step if step.is_urgent() => Duration::ZERO,
             _ => jittered(CALM),
         }

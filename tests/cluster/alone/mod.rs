@@ -8,4 +8,5 @@ mod policy;
 mod policy_guard;
 mod procedures;
 mod pull_secrets;
+mod serving;
 mod unsent;
