@@ -136,7 +136,7 @@ pub(super) fn check(facts: &Facts, policy: Option<&Policy>, answers: &Answers, l
     let mut findings = Vec::new();
     let mut asked = 0;
     for (answers, remedy) in
-        [(&answers.by_itself, facts.install_again()), (&answers.by_the_policy, from_the_policy(namespace))]
+        [(&answers.by_itself, facts.restore("rbac.yaml")), (&answers.by_the_policy, from_the_policy(namespace))]
     {
         let mut lacking = Vec::new();
         for (access, answer) in answers {

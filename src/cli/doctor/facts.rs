@@ -13,7 +13,12 @@ use k8s_openapi::api::core::v1::{ConfigMap, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::apimachinery::pkg::version::Info;
 
+use crate::cluster::{POLICY_CONFIG_MAP, POLICY_KEY};
+
 use super::certificate::Maker;
+
+/// The namespace that the manifests are written for.
+pub(super) const SHIPPED_NAMESPACE: &str = "mirrorgate-system";
 
 /// What was read, or why it was not.
 pub(super) type Read<T> = Result<T, Unread>;
@@ -176,6 +181,27 @@ impl Facts {
         format!("kubectl apply -k {folder}  # or the overlay of yours")
     }
 
+    /// What puts back the objects of one file of the base, and leaves alone what was edited since in the others: image and
+    /// policy above all.
+    pub(super) fn restore(&self, file: &str) -> String {
+        let is_patched = Maker::of(self) == Maker::CertManager && ["webhook.yaml", "policy-guard.yaml"].contains(&file);
+        if self.helm_release().is_some() || is_patched || self.namespace != SHIPPED_NAMESPACE {
+            return self.install_again();
+        }
+        format!("kubectl apply -f manifests/base/{file}")
+    }
+
+    /// What puts the policy back.
+    pub(super) fn restore_policy(&self) -> String {
+        if self.helm_release().is_some() {
+            return self.install_again();
+        }
+        format!(
+            "kubectl -n {} create configmap {POLICY_CONFIG_MAP} --from-file={POLICY_KEY}=manifests/base/policy.yaml --dry-run=client -o yaml | kubectl apply -f -",
+            self.namespace
+        )
+    }
+
     /// The release that Helm made the installation by, and its namespace.
     fn helm_release(&self) -> Option<(&str, &str)> {
         let metadata = [
@@ -222,6 +248,21 @@ pub(super) mod tests {
             namespaces: no(),
         }
     }
+    #[test]
+    fn what_is_put_back_is_one_file_where_that_can_be() {
+        let deployment = |argument: &str| {
+            let container = serde_json::json!({"name": "mirrorgate", "args": ["serve", argument]});
+            let spec = serde_json::json!({"selector": {}, "template": {"spec": {"containers": [container]}}});
+            Ok(serde_json::from_value(serde_json::json!({ "spec": spec })).unwrap())
+        };
+        assert_eq!(facts().restore("webhook.yaml"), "kubectl apply -f manifests/base/webhook.yaml");
+        let cert_manager = Facts { deployment: deployment("--serving-certificate=cert-manager"), ..facts() };
+        assert!(cert_manager.restore("webhook.yaml").starts_with("kubectl apply -k manifests/overlays/cert-manager "));
+        assert_eq!(cert_manager.restore("rbac.yaml"), "kubectl apply -f manifests/base/rbac.yaml");
+        let elsewhere = Facts { namespace: "elsewhere".to_owned(), ..facts() };
+        assert!(elsewhere.restore("rbac.yaml").starts_with("kubectl apply -k manifests/base "));
+    }
+
     #[test]
     fn what_is_installed_again_is_what_was_installed() {
         let with = |annotations: serde_json::Value, arguments: &[&str]| {

@@ -68,7 +68,7 @@ fn guard(facts: &Facts) -> Finding {
             None => {}
             Some(Unread::Absent) => {
                 let message = format!("there is no {what} {POLICY}: {consequence}");
-                return Finding::warning(GUARD, message).remedy(facts.install_again());
+                return Finding::warning(GUARD, message).remedy(facts.restore("opt-in-label.yaml"));
             }
             Some(why) => return Finding::unread(GUARD, &format!("{what} {POLICY}"), why),
         }
@@ -77,7 +77,7 @@ fn guard(facts: &Facts) -> Finding {
     let actions = binding.and_then(|spec| spec.validation_actions.as_deref()).unwrap_or_default();
     if !actions.iter().any(|action| action == "Deny") {
         let message = format!("the binding {POLICY} does not deny: {consequence}");
-        return Finding::warning(GUARD, message).remedy(facts.install_again());
+        return Finding::warning(GUARD, message).remedy(facts.restore("opt-in-label.yaml"));
     }
     Finding::ok(GUARD, format!("{POLICY} refuses other values of the label {MODE}"))
 }

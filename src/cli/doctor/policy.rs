@@ -23,7 +23,7 @@ pub(super) fn check(facts: &Facts) -> (Option<Policy>, Vec<Finding>) {
         Ok(config_map) => config_map.data.as_ref().and_then(|data| data.get(POLICY_KEY)),
         Err(Unread::Absent) => {
             let message = format!("there is no {object}: replicas run on the last one, and a new one never gets ready");
-            return (None, vec![Finding::fault(CHECK, message).remedy(facts.install_again())]);
+            return (None, vec![Finding::fault(CHECK, message).remedy(facts.restore_policy())]);
         }
         Err(why) => return (None, vec![Finding::unread(CHECK, &object, why)]),
     };

@@ -85,13 +85,13 @@ fn service(facts: &Facts) -> Finding {
         Ok(service) => service.spec.as_ref().and_then(|spec| spec.ports.as_deref()).unwrap_or_default(),
         Err(Unread::Absent) => {
             let message = format!("there is no Service mirrorgate in {namespace}, by which the API server calls");
-            return Finding::fault(SERVICE, message).remedy(facts.install_again());
+            return Finding::fault(SERVICE, message).remedy(facts.restore("service.yaml"));
         }
         Err(why) => return Finding::unread(SERVICE, "the Service by which the API server calls", why),
     };
     if ports.iter().all(|port| port.port != 443) {
         let message = "the Service mirrorgate has no port 443, which the webhooks name";
-        return Finding::fault(SERVICE, message).remedy(facts.install_again());
+        return Finding::fault(SERVICE, message).remedy(facts.restore("service.yaml"));
     }
     match &facts.endpoints {
         Err(why) => Finding::unread(SERVICE, "the endpoints of the Service mirrorgate", why),

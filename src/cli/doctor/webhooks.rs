@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::yaml::{Limits, parse_documents};
 
-use super::facts::{Facts, Read, Unread};
+use super::facts::{Facts, Read, SHIPPED_NAMESPACE, Unread};
 use super::finding::Finding;
 
 const CHECK: &str = "webhooks";
@@ -13,8 +13,6 @@ const CHECK: &str = "webhooks";
 /// What ships, from the manifests themselves.
 const MANIFESTS: [&str; 2] =
     [include_str!("../../../manifests/base/webhook.yaml"), include_str!("../../../manifests/base/policy-guard.yaml")];
-/// The namespace that is written there.
-const SHIPPED_NAMESPACE: &str = "mirrorgate-system";
 
 /// The two kinds of configuration; each is called `mirrorgate`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +36,14 @@ impl Kind {
         match self {
             Self::Mutating => "mutatingwebhookconfiguration",
             Self::Validating => "validatingwebhookconfiguration",
+        }
+    }
+
+    /// Of the base, in which it ships.
+    fn file(self) -> &'static str {
+        match self {
+            Self::Mutating => "webhook.yaml",
+            Self::Validating => "policy-guard.yaml",
         }
     }
 
@@ -102,7 +108,7 @@ fn of_kind(facts: &Facts, kind: Kind, found: Read<Vec<Webhook>>) -> Vec<Finding>
                         format!("there is no {configuration}: a broken policy is not refused when it is applied"),
                     ),
                 }
-                .remedy(facts.install_again()),
+                .remedy(facts.restore(kind.file())),
             ];
         }
         Err(why) => return vec![Finding::unread(CHECK, &configuration, &why)],
@@ -113,7 +119,8 @@ fn of_kind(facts: &Facts, kind: Kind, found: Read<Vec<Webhook>>) -> Vec<Finding>
         let name = wanted["name"].as_str().unwrap_or_default().to_owned();
         match found.iter().find(|webhook| webhook.name == name) {
             None => findings.push(
-                Finding::fault(CHECK, format!("{configuration} has no webhook {name}")).remedy(facts.install_again()),
+                Finding::fault(CHECK, format!("{configuration} has no webhook {name}"))
+                    .remedy(facts.restore(kind.file())),
             ),
             Some(webhook) => {
                 let faults = differences(facts, &with_namespace(wanted, &facts.namespace), webhook);
@@ -173,7 +180,7 @@ fn differences(facts: &Facts, wanted: &Value, webhook: &Webhook) -> Vec<Finding>
             "{name} has another namespaceSelector than ships: namespaces that opted in may be left out, or kube-system and \
              mirrorgate's own not"
         );
-        findings.push(Finding::fault(CHECK, message).remedy(facts.install_again()));
+        findings.push(Finding::fault(CHECK, message).remedy(facts.restore(kind.file())));
     }
     if !selects_all_pods && wanted["objectSelector"].is_null() {
         let clear = json!({"webhooks": [{"name": name, "objectSelector": null}]});
@@ -190,7 +197,7 @@ fn differences(facts: &Facts, wanted: &Value, webhook: &Webhook) -> Vec<Finding>
         .collect();
     if !others.is_empty() {
         let message = format!("{name} differs from what ships: {}", others.join(", "));
-        findings.push(Finding::warning(CHECK, message).remedy(facts.install_again()));
+        findings.push(Finding::warning(CHECK, message).remedy(facts.restore(kind.file())));
     }
     findings
 }
@@ -306,6 +313,6 @@ mod tests {
     fn without_a_configuration_all_pods_pass_unseen() {
         let findings = check(&Facts { mutating: Err(Unread::Absent), ..facts() });
         assert_eq!(findings[0].state, State::Fault);
-        assert!(findings[0].remedy.as_deref().is_some_and(|remedy| remedy.starts_with("kubectl apply -k ")));
+        assert!(findings[0].remedy.as_deref().is_some_and(|remedy| remedy.ends_with("manifests/base/webhook.yaml")));
     }
 }

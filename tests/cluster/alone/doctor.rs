@@ -236,6 +236,11 @@ async fn a_healthy_cluster_is_all_ok() {
 async fn what_was_deleted_is_told_and_comes_back() {
     let lab = Lab::alone().await;
     let cluster = Cluster::healthy(&lab).await;
+    // What was edited in the cluster stays there, whatever is put back.
+    let edited = format!("{POLICY}probe: {{timeout: 1s}}\n");
+    let patch = json!({"data": {"policy.yaml": edited}}).to_string();
+    kubectl(&["-n", NAMESPACE, "patch", "configmap", "mirrorgate-policy", "-p", &patch]).success();
+    in_force(&edited).await;
 
     kubectl(&["delete", "mutatingwebhookconfiguration", "mirrorgate"]).success();
     cluster.mends("webhooks", "fault", "there is no MutatingWebhookConfiguration/mirrorgate").await;
@@ -266,6 +271,7 @@ async fn what_was_deleted_is_told_and_comes_back() {
     cluster.complains("registries", "unknown", "harbor.corp:5000, asked from this machine").await;
     cluster.mends("policy-ca-bundles", "warning", "harbor-ca, key ca.crt: it is not there").await;
     cluster.is_healthy().await;
+    in_force(&edited).await;
 }
 
 #[tokio::test]
@@ -310,6 +316,8 @@ async fn what_was_changed_is_told_and_put_right() {
     let fault = cluster.complains("policy", "fault", "line 6: registryMirrors[0].host: unknown key").await;
     assert_eq!(fault.remedy.as_deref(), Some("kubectl -n mirrorgate-system edit configmap mirrorgate-policy"));
     cluster.mends("webhooks", "warning", "a broken policy is not refused").await;
+    kubectl(&["-n", NAMESPACE, "delete", "configmap", "mirrorgate-policy"]).success();
+    cluster.mends("policy", "fault", "there is no ConfigMap mirrorgate-system/mirrorgate-policy").await;
     in_force(POLICY).await;
     cluster.is_healthy().await;
 

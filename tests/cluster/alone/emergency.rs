@@ -49,6 +49,13 @@ fn images(deployment: &str) -> String {
     kubectl(&["-n", "team-a", "get", "pods", "-l", &app, "-o", path]).success().out
 }
 
+/// A command that stands in the midst of a sentence.
+#[track_caller]
+fn says(page: &str, cluster: &Cluster, command: &str) {
+    assert!(page.contains(&format!("`{command}`")), "{command}");
+    cluster.shell(command);
+}
+
 #[tokio::test]
 async fn every_fire_is_put_out_by_what_the_page_says() {
     let lab = Lab::alone().await;
@@ -103,7 +110,7 @@ async fn every_fire_is_put_out_by_what_the_page_says() {
     guide.run();
     assert!(!kubectl(&["-n", NAMESPACE, "get", "networkpolicy", "mirrorgate"]).ok);
     endpoint(&crate::lab::our_address());
-    guide.again("kubectl apply -k manifests/base");
+    says(&page, &cluster, "kubectl apply -f manifests/base/network-policy.yaml");
     kubectl(&["-n", NAMESPACE, "get", "networkpolicy", "mirrorgate"]).success();
     cluster.is_healthy().await;
 
@@ -140,10 +147,12 @@ async fn every_fire_is_put_out_by_what_the_page_says() {
     guide.again("mirrorgate check policy.yaml");
     in_force(&lenient).await;
     passes(AT_THE_MIRROR).await;
-    guide.again("kubectl apply -k manifests/base");
     guide.run();
     assert!(!kubectl(&["get", "validatingwebhookconfiguration", "mirrorgate"]).ok);
-    guide.again("kubectl apply -k manifests/base");
+    says(&page, &cluster, "kubectl apply -f manifests/base/policy-guard.yaml");
+    in_force(&lenient).await;
+    guide.has("policy.yaml", POLICY);
+    guide.again("mirrorgate check policy.yaml");
     cluster.harbor.present(&cluster.authority.serving(&["harbor.corp"]));
     in_force(POLICY).await;
     cluster.is_healthy().await;
