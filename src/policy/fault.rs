@@ -113,7 +113,7 @@ pub(super) struct Collector<'s> {
 
 /// The most globs of one document. Compiled together they take some kilobytes each, and whoever may send a document to the
 /// policy guard chooses how many there are.
-const MOST_GLOBS: usize = 2000;
+const MOST_GLOBS: usize = 4000;
 
 impl<'s> Collector<'s> {
     pub(super) fn new(source: &'s str) -> Self {

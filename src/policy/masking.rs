@@ -31,16 +31,16 @@ fn start(line: &str) -> Option<usize> {
     [armour, long_base64(line)].into_iter().flatten().min()
 }
 
-/// Where the first long run of base64 begins. A digest is none: it is all lower-case hex.
+/// Where the first long run of base64 begins. Names, hosts and digests are none: they have no capitals, and a key has.
 fn long_base64(line: &str) -> Option<usize> {
-    let (mut start, mut is_hex) = (0, true);
+    let (mut start, mut has_capitals) = (0, false);
     for (at, byte) in line.bytes().enumerate() {
         if !(byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'=')) {
-            (start, is_hex) = (at + 1, true);
+            (start, has_capitals) = (at + 1, false);
             continue;
         }
-        is_hex &= byte.is_ascii_digit() || matches!(byte, b'a'..=b'f');
-        if at - start >= MOST_BASE64 && !is_hex {
+        has_capitals |= byte.is_ascii_uppercase();
+        if at - start >= MOST_BASE64 && has_capitals {
             return Some(start);
         }
     }

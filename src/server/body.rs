@@ -137,8 +137,12 @@ mod tests {
         let room = Room::new(0, 100);
         let first = room.read(&mut body(60), Some(60), None).await.unwrap();
         assert_eq!(room.read(&mut body(60), Some(60), None).await.unwrap_err(), BodyError::NoRoom);
-        let second = room.read(&mut body(40), None, None).await.unwrap();
+        let second = room.read(&mut body(40), Some(40), None).await.unwrap();
         drop((first, second));
-        room.read(&mut body(100), None, None).await.unwrap();
+        room.read(&mut body(100), Some(100), None).await.unwrap();
+        // Without a length, or with a larger one, there is the other room.
+        for announced in [None, Some(SMALL + 1)] {
+            assert_eq!(room.read(&mut body(SMALL + 1), announced, None).await.unwrap_err(), BodyError::NoRoom);
+        }
     }
 }

@@ -1609,6 +1609,24 @@ fn trap_35_ten_thousand_hosts_compile_and_decide() {
 }
 
 /// The same for pull secrets: a thousand teams with a secret each for one registry, and a thousand registries.
+/// Compiled together, globs take some kilobytes each: a document with 40,000 would take a replica's memory.
+#[test]
+fn globs_are_counted_over_the_whole_document() {
+    let globs = |from: usize, to: usize| (from..to).map(|n| format!("'r{n}.io/*'")).collect::<Vec<_>>().join(", ");
+    let document = |ignored: usize| {
+        let included = (0..1000).map(|n| format!("'a{n}/*'")).collect::<Vec<_>>().join(", ");
+        let mirror = format!(
+            "{{name: m, endpoint: https://m.corp, hosts: [docker.io], repositories: {{include: [{included}], exclude: [only/a-name]}}}}"
+        );
+        format!("{HEAD}registryMirrors: [{mirror}]\nignore: {{images: [{}]}}\n", globs(0, ignored))
+    };
+    assert!(Policy::read(&document(3000)).is_ok());
+    let faults = Policy::read(&document(5000)).unwrap_err().0;
+    assert_eq!(faults.len(), 1);
+    assert_eq!(faults[0].path, "ignore.images[3000]");
+    assert!(faults[0].message.contains("`r3000.io/*` is one of more than 4000 globs"), "{}", faults[0]);
+}
+
 #[test]
 fn trap_35_thousands_of_pull_secrets_compile_and_decide() {
     let mut body = "pullSecrets:\n".to_owned();

@@ -332,7 +332,7 @@ async fn documents_that_are_dear_to_compile_are_refused_and_hold_up_nobody() {
     for answer in calls.join_all().await {
         let said = String::from_utf8_lossy(&answer.body).into_owned();
         match answer.status {
-            200 => assert!(said.contains("is one of more than 2000 globs"), "{said}"),
+            200 => assert!(said.contains("is one of more than 4000 globs"), "{said}"),
             status => assert!(status == 503 && said.contains("another edit"), "{status}: {said}"),
         }
     }
