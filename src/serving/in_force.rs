@@ -74,7 +74,7 @@ impl InForce {
         let Err(fault) = checked else { return self.take(pair, None, now) };
         let is_better = match self.pair() {
             None => fault.is_of_the_clock(),
-            Some(before) => before.is_same(pair) || fault.is_of_the_clock() && !is_good(&before),
+            Some(before) => fault.is_of_the_clock() && (before.is_same(pair) || !is_good(&before)),
         };
         if is_better { self.take(pair, Some(&fault), now) } else { self.refuse(&fault.to_string()) }
     }

@@ -12,9 +12,11 @@
 //! ```
 //! The key of A is not needed after the first step: `ca.key` is always the key of the first CA.
 
+use std::sync::Arc;
+
 use jiff::{SignedDuration, Timestamp};
 
-use crate::trust::Fault;
+use crate::trust::{Certificate, Fault};
 
 use super::held::{Content, Held};
 use super::making::{AUTHORITY_LIFE, Authority, BACK_DATED, LEAF_LIFE, MakingError};
@@ -238,7 +240,8 @@ fn go_on(held: &Held, renewal: Option<Renewal>, others: Others, now: Timestamp) 
         return if others.webhooks_have_it || ends { Step::Sign(Reason::NewAuthority) } else { Step::Rest };
     }
     // The first CA is as old as the change; what the one before it signed is older.
-    let is_over = held.authorities().first().is_some_and(|first| now > first.not_before() + BACK_DATED + LEAF_LIFE);
+    let age = |first: &Arc<Certificate>| now.duration_since(first.not_before());
+    let is_over = held.authorities().first().is_some_and(|first| age(first) > BACK_DATED + LEAF_LIFE);
     if others.replicas_serve_it || is_over {
         Step::EndChange
     } else if renewal == Some(Renewal::Certificate) {

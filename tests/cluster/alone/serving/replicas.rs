@@ -33,7 +33,8 @@ impl Replica {
         let listen = [format!("--listen={}:{https}", our_address()), format!("--http-listen={}:{http}", our_address())];
         let log = std::fs::File::create(work().join(format!("logs/replica-{n}.log"))).unwrap();
         let child = Command::new(env!("CARGO_BIN_EXE_mirrorgate"))
-            .args(arguments(&listen.each_ref().map(String::as_str)).await)
+            .args(arguments(&[]).await.iter().filter(|argument| !argument.contains("listen=")))
+            .args(listen)
             .env("KUBECONFIG", kubeconfig())
             .env("HOSTNAME", format!("replica-{n}"))
             .stdout(Stdio::null())
