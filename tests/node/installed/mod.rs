@@ -9,6 +9,9 @@ mod doctor;
 mod figures;
 mod from_nothing;
 mod life;
+mod load;
+mod outages;
+mod under_load;
 
 use std::fmt::Display;
 use std::fs;
@@ -75,24 +78,38 @@ impl Installed {
 
     /// Its pods, without those that are going.
     pub(crate) async fn pods(&self) -> Vec<Pod> {
-        let ours = ListParams::default().labels("app.kubernetes.io/name=mirrorgate");
-        let mut pods = self.lab.pods(NAMESPACE).list(&ours).await.unwrap().items;
+        let mut pods = self.all_pods().await;
         pods.retain(|pod| pod.metadata.deletion_timestamp.is_none());
         pods
     }
 
+    async fn all_pods(&self) -> Vec<Pod> {
+        let ours = ListParams::default().labels("app.kubernetes.io/name=mirrorgate");
+        self.lab.pods(NAMESPACE).list(&ours).await.unwrap().items
+    }
+
     /// Its pods that run, with their processes.
     pub(crate) async fn replicas(&self) -> Vec<Replica> {
-        let processes = processes();
-        let replica = |pod: Pod| {
-            let status = pod.status.as_ref()?;
-            let container = status.container_statuses.as_ref()?.first()?.container_id.as_deref()?;
-            let id = container.trim_start_matches("containerd://");
-            let process = processes.iter().find(|(container, _)| container == id)?.1;
-            Some(Replica { name: name(&pod).to_owned(), address: status.pod_ip.clone()?, process })
-        };
-        self.pods().await.into_iter().filter_map(replica).collect()
+        replicas(self.pods().await)
     }
+
+    /// The same, those that are going among them.
+    pub(crate) async fn all_replicas(&self) -> Vec<Replica> {
+        replicas(self.all_pods().await)
+    }
+}
+
+/// Those of the pods that run, with their processes.
+fn replicas(pods: Vec<Pod>) -> Vec<Replica> {
+    let processes = processes();
+    let replica = |pod: Pod| {
+        let status = pod.status.as_ref()?;
+        let container = status.container_statuses.as_ref()?.first()?.container_id.as_deref()?;
+        let id = container.trim_start_matches("containerd://");
+        let process = processes.iter().find(|(container, _)| container == id)?.1;
+        Some(Replica { name: name(&pod).to_owned(), address: status.pod_ip.clone()?, process })
+    };
+    pods.into_iter().filter_map(replica).collect()
 }
 
 impl Replica {
@@ -116,6 +133,13 @@ impl Replica {
         let status = fs::read_to_string(format!("/proc/{}/status", self.process)).unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
         line.unwrap_or_else(|| panic!("{field}: {status}")).trim().to_owned()
+    }
+
+    /// The SHA-256 of the policy in force there.
+    pub(crate) async fn policy_in_force(&self) -> String {
+        let (_, metrics) = self.get("/metrics").await.unwrap();
+        let line = metrics.lines().find(|line| line.starts_with("mirrorgate_policy_info{")).unwrap_or_default();
+        line.split("sha256=\"").nth(1).and_then(|rest| rest.split('"').next()).unwrap_or_default().to_owned()
     }
 
     /// What of memory it has, in bytes.
