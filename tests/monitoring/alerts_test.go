@@ -76,6 +76,14 @@ func TestAlerts(t *testing.T) {
 	}{
 		{"MirrorgateNoReplicaReady", fmt.Sprintf(replica, "0x360", "1x360"), fmt.Sprintf(replica, "0x360", "1x300 0x60")},
 		{"MirrorgateNoReplicaReady", fmt.Sprintf(replica, "1x360", "1x360"), `up{job="x"} 1x360`},
+		{"MirrorgateNotReached",
+			`apiserver_admission_webhook_rejection_count{name="enforce.mirrorgate.dev",type="admit",error_type="no_error",rejection_code="403"} 0+5x360
+			apiserver_admission_webhook_rejection_count{name="other.example",type="admit",error_type="calling_webhook_error",rejection_code="0"} 0+5x360
+			apiserver_admission_webhook_rejection_count{name="enforce.mirrorgate.dev",type="admit",error_type="calling_webhook_error",rejection_code="0"} 0x100 3x260`,
+			`apiserver_admission_webhook_rejection_count{name="enforce.mirrorgate.dev",type="admit",error_type="calling_webhook_error",rejection_code="0"} 0x350 0+1x10`},
+		{"MirrorgatePassedUnseen",
+			`apiserver_admission_webhook_fail_open_count{name="other.example",type="admit"} 0+1x360`,
+			`apiserver_admission_webhook_fail_open_count{name="audit.mirrorgate.dev",type="admit"} 0+1x360`},
 		{"MirrorgateReplicaNotReady", fmt.Sprintf(replica, "1x360", "1x355 0x5"), fmt.Sprintf(replica, "1x360", "1x300 0x60")},
 		{"MirrorgatePolicyFaulty", `mirrorgate_policy_errors{pod="a"} 0x360`, `mirrorgate_policy_errors{pod="a"} 0x300 2x60`},
 		{"MirrorgatePoliciesDiffer",

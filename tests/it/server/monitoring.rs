@@ -87,6 +87,8 @@ fn faults(scrapes: &[String], queries: &[Query]) -> Vec<String> {
         "documented": documented(),
         "target": ["job", "namespace", "pod", "instance"],
         "others": {
+            "apiserver_admission_webhook_rejection_count": ["name", "type", "operation", "error_type", "rejection_code"],
+            "apiserver_admission_webhook_fail_open_count": ["name", "type"],
             "container_memory_working_set_bytes": ["container", "namespace", "pod"],
             "container_cpu_usage_seconds_total": ["container", "namespace", "pod"],
         },
