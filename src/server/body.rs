@@ -68,7 +68,7 @@ impl Room {
         }
         let is_small = announced.is_some_and(|length| length <= SMALL);
         // Memory that was never written to takes no room yet.
-        let mut bytes = Vec::with_capacity(announced.unwrap_or(16 * 1024));
+        let mut bytes = Vec::with_capacity(announced.unwrap_or_default());
         let mut room: Option<OwnedSemaphorePermit> = None;
         while let Some(frame) = body.frame().await {
             let Ok(data) = frame.map_err(|error| BodyError::Broken(error.to_string()))?.into_data() else {
