@@ -172,7 +172,17 @@ pub async fn run(settings: Settings) -> anyhow::Result<ExitCode> {
     let (stage, stages) = watch::channel(Stage::Serving);
     let app = App::new(metrics, policy_in_force.clone(), secrets, second_look).with_prober(prober);
     let admission = admission_router(Arc::new(app.in_namespace(own_namespace)));
-    tasks.spawn(HTTPS, serve_connections(https, Some(tls), admission, HTTPS_CONNECTIONS, stages));
+    let (first, mut closing) = (Arc::clone(&in_force), stages.clone());
+    let connections = serve_connections(https, Some(tls), admission, HTTPS_CONNECTIONS, stages);
+    tasks.spawn(HTTPS, async move {
+        // The API server may call before it knows that the process at our address is a new one. Without a certificate its handshake
+        // would fail, and the call with it; the system lets its connection wait.
+        tokio::select! {
+            () = first.is_there() => {}
+            _ = closing.wait_for(|stage| matches!(stage, Stage::Closing(_))) => {}
+        }
+        connections.await;
+    });
     readiness.set("listener", Ok(()));
     tracing::info!(https = %https_address, http = %http_address, "listening");
     let loaded = policy_in_force.borrow().clone();

@@ -61,6 +61,12 @@ impl InForce {
         self.pair.borrow().clone()
     }
 
+    /// Waits until there is one.
+    pub async fn is_there(&self) {
+        // It cannot fail: the sender is ours.
+        let _ = self.pair.subscribe().wait_for(Option::is_some).await;
+    }
+
     /// What is not as it should be, from now on.
     #[must_use]
     pub fn concerns(&self) -> watch::Receiver<Concerns> {

@@ -1,6 +1,6 @@
 //! Certificates that others make: by hand, or by cert-manager.
 
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384,
@@ -8,7 +8,7 @@ use rcgen::{
 };
 
 use super::{NAME, a_call_goes_well, bundles, bundles_are_right, event, held, served_at, write, write_bundles};
-use crate::lab::{Lab, repository, until, work};
+use crate::lab::{Lab, our_address, repository, until, work};
 use crate::mirrorgate::{self, get_at, metric, readiness, ready};
 
 /// A CA, and what it signs.
@@ -54,6 +54,13 @@ async fn your_own_certificate_is_made_as_its_page_says_and_waited_for() {
     let missing = "[-] certificate: there is no Secret mirrorgate-serving in mirrorgate-system";
     until("it to be missed", 10, async || readiness().await.contains(missing).then_some(())).await;
     assert!(get_at(8080, "/livez").await.is_ok_and(|(status, _)| status == 200));
+    // Who comes before there is one waits for it: without, the handshake would fail, and a call with it.
+    let mut early = Command::new("openssl");
+    early
+        .args(["s_client", "-connect", &format!("{}:8443", our_address())])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped());
+    let early = early.spawn().unwrap();
 
     let page = std::fs::read_to_string(repository().join("certs/README.md")).unwrap();
     let commands = page.split("```sh own\n").nth(1).unwrap().split("```").next().unwrap();
@@ -65,6 +72,9 @@ async fn your_own_certificate_is_made_as_its_page_says_and_waited_for() {
     bundles_are_right(&lab).await;
     assert_eq!(bundles(&lab).await[0], std::fs::read(folder.join("ca.crt")).unwrap());
     a_call_goes_well(&lab, &namespace).await;
+    let served = String::from_utf8(early.wait_with_output().unwrap().stdout).unwrap();
+    let certificate = std::fs::read_to_string(folder.join("tls.crt")).unwrap();
+    assert!(served.contains(certificate.trim()), "{served}");
 }
 
 #[tokio::test]
