@@ -14,6 +14,7 @@ use super::super::asking;
 use super::facts::{Facts, Mode, Read, Unread};
 use super::finding::{Finding, State};
 use super::reading::{DryRun, Reader};
+use super::webhooks;
 
 const CHECK: &str = "registries";
 const CALL: &str = "webhook-call";
@@ -120,7 +121,17 @@ pub(super) fn called(facts: &Facts, call: &Option<(String, Read<DryRun>)>) -> Fi
             CALL,
             format!("a dry run of a pod in {namespace} was refused, which says nothing of mirrorgate: {why}"),
         ),
-        Ok(DryRun::Taken) => Finding::ok(CALL, format!("a dry run of a pod in {namespace} passed")),
+        // Without an answer the API server had refused it.
+        Ok(DryRun::Taken) if webhooks::fails_closed(facts) => Finding::ok(
+            CALL,
+            format!("the API server reaches mirrorgate, which let pass a pod in {namespace} that was not made"),
+        ),
+        Ok(DryRun::Taken) => Finding::unknown(
+            CALL,
+            format!(
+                "a dry run of a pod in {namespace} passed, which it would also unseen: no webhook is known that refuses"
+            ),
+        ),
     }
 }
 
@@ -137,11 +148,34 @@ pub(super) fn without_policy() -> Finding {
 
 #[cfg(test)]
 mod tests {
+    use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
+    use serde_json::{from_value, json};
+
     use super::super::facts::tests::facts;
     use super::*;
 
     fn of(answer: Read<DryRun>) -> Finding {
-        called(&facts(), &Some(("team-a".to_owned(), answer)))
+        let enforce = json!({
+            "name": "enforce.mirrorgate.dev", "failurePolicy": "Fail",
+            "admissionReviewVersions": ["v1"], "sideEffects": "None", "clientConfig": {},
+        });
+        passing(from_value(json!({"webhooks": [enforce]})).map_err(|_| Unread::Absent), answer)
+    }
+
+    fn passing(mutating: Read<MutatingWebhookConfiguration>, answer: Read<DryRun>) -> Finding {
+        called(&Facts { mutating, ..facts() }, &Some(("team-a".to_owned(), answer)))
+    }
+
+    #[test]
+    fn what_passes_says_something_only_where_no_answer_is_a_refusal() {
+        let ignoring = json!({
+            "name": "enforce.mirrorgate.dev", "failurePolicy": "Ignore",
+            "admissionReviewVersions": ["v1"], "sideEffects": "None", "clientConfig": {},
+        });
+        let ignoring = from_value(json!({"webhooks": [ignoring]})).unwrap();
+        for mutating in [Ok(ignoring), Err(Unread::Absent), Ok(MutatingWebhookConfiguration::default())] {
+            assert_eq!(passing(mutating, Ok(DryRun::Taken)).state, State::Unknown);
+        }
     }
 
     #[test]

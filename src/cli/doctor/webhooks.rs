@@ -86,6 +86,13 @@ pub(super) fn validating(facts: &Facts) -> Read<Vec<Webhook>> {
     }))
 }
 
+/// Whether a pod of an enforced namespace is known to be refused while mirrorgate does not answer.
+pub(super) fn fails_closed(facts: &Facts) -> bool {
+    let is_closed =
+        |webhook: &Webhook| webhook.name == "enforce.mirrorgate.dev" && webhook.content["failurePolicy"] == "Fail";
+    mutating(facts).is_ok_and(|found| found.iter().any(is_closed))
+}
+
 pub(super) fn check(facts: &Facts) -> Vec<Finding> {
     let mut findings = of_kind(facts, Kind::Mutating, mutating(facts));
     findings.extend(of_kind(facts, Kind::Validating, validating(facts)));
