@@ -21,6 +21,9 @@ const MOST_FINDINGS: usize = 20;
 /// The most characters of a foreign type.
 const MOST_CHARS: usize = 80;
 
+/// What is said of a secret that is good for other registries.
+const DOES_NOT_COVER: &str = "does not cover";
+
 /// By which a service account refuses pods with secrets that it does not list.
 const ENFORCE_MOUNTABLE: &str = "kubernetes.io/enforce-mountable-secrets";
 
@@ -56,23 +59,30 @@ impl Known {
 
 /// What images are pulled from, as far as the policy says.
 struct Target {
+    /// The registry, or one that its pattern stands for.
     registry: String,
+    /// As the policy names it. The kubelet takes a pattern as a key, too.
+    shown: String,
     /// What their names begin with; nothing where only a pattern is known.
     base: Option<String>,
 }
 
+impl Target {
+    fn of(registry: &str, base: String) -> Self {
+        Self { registry: registry.to_owned(), shown: registry.to_owned(), base: Some(base) }
+    }
+}
+
 /// The mirrors, and what else the policy has secrets for.
 fn targets(policy: &Policy) -> Vec<Target> {
-    let mirrors = policy
-        .mirrors()
-        .map(|mirror| Target { registry: mirror.endpoint().as_str().to_owned(), base: Some(mirror.base().to_owned()) });
+    let mirrors = policy.mirrors().map(|mirror| Target::of(mirror.endpoint().as_str(), mirror.base().to_owned()));
     let others = policy.pull_secret_registries().filter_map(|pattern| match pattern.exact() {
         Some(registry) if policy.is_endpoint(registry) => None,
-        Some(registry) => Some(Target { registry: registry.to_owned(), base: Some(format!("{registry}/")) }),
+        Some(registry) => Some(Target::of(registry, format!("{registry}/"))),
         // A secret for a pattern can be missing; whether it covers what nobody has named yet cannot be said.
         None => {
             let suffix = pattern.as_str().strip_prefix("*.")?;
-            Some(Target { registry: format!("any.{suffix}"), base: None })
+            Some(Target { registry: format!("any.{suffix}"), shown: pattern.as_str().to_owned(), base: None })
         }
     });
     mirrors.chain(others).collect()
@@ -124,7 +134,7 @@ pub(super) fn check(facts: &Facts, policy: &Policy, known: &Known) -> Vec<Findin
                     for (name, what) in faults {
                         let wrong = wrong.entry(name).or_default();
                         wrong.what = what;
-                        wrong.registries.insert(target.registry.clone());
+                        wrong.registries.insert(target.shown.clone());
                     }
                 }
             }
@@ -196,7 +206,7 @@ fn judge(policy: &Policy, known: &Known, namespace: &str, target: &Target) -> Ju
         let place = (namespace.to_owned(), name.to_string());
         let what = match known.secrets.get(&place) {
             Some(PullSecret::DockerConfig(coverage)) if covers(coverage, target) => return Judged::Covered,
-            Some(PullSecret::DockerConfig(_)) => "does not cover".to_owned(),
+            Some(PullSecret::DockerConfig(_)) => DOES_NOT_COVER.to_owned(),
             Some(PullSecret::OtherType(other)) => {
                 format!("is of type {}, which the kubelet ignores; it is for", Escaped::cut(other, MOST_CHARS))
             }
@@ -226,10 +236,16 @@ fn finding(state: State, namespace: &str, name: &str, Wrong { what, registries }
     );
     let discovered = name == "NAME";
     let subject = if discovered { format!("in {namespace}") } else { format!("{name} in {namespace}") };
-    // The type of a secret cannot be changed: it is made anew.
-    let remedy = match what.starts_with("is missing") || discovered {
-        true => create,
-        false => format!("kubectl -n {namespace} delete secret {name} && {create}"),
+    let remedy = if what.starts_with("is missing") || discovered {
+        create
+    } else if what == DOES_NOT_COVER {
+        // It has credentials of other registries, which must not be lost: this shows them, and the new entry comes beside.
+        format!(
+            "kubectl -n {namespace} get secret {name} -o go-template='{{{{range .data}}}}{{{{base64decode .}}}}{{{{end}}}}' >config.json  # keep what is there, add '{server}' to auths, and put it back under the same key"
+        )
+    } else {
+        // The type of a secret cannot be changed: it is made anew.
+        format!("kubectl -n {namespace} delete secret {name} && {create}")
     };
     Finding::new(CHECK, state, format!("{subject} {what} {}", some_of(&registries))).remedy(remedy)
 }
@@ -359,9 +375,32 @@ pullSecrets:
         assert!(findings[0].remedy.as_deref().is_some_and(|remedy| remedy.starts_with(
             "kubectl -n team-a create secret docker-registry harbor-pull --docker-server='harbor.corp:5000' "
         )));
-        assert!(findings[1].remedy.as_deref().is_some_and(|remedy| remedy.contains(" delete secret harbor-pull && ")));
+        assert!(findings[1].remedy.as_deref().is_some_and(|remedy| remedy.starts_with(
+            "kubectl -n team-b get secret harbor-pull -o go-template='{{range .data}}{{base64decode .}}{{end}}' >config.json  # keep what is there, add 'harbor.corp:5000'"
+        )));
         let deny = policy(&format!("{POLICY}onMissingPullSecret: deny\n"));
         assert_eq!(check(&cluster(), &deny, &known(Vec::new()))[0].state, State::Fault);
+    }
+
+    #[test]
+    fn only_what_the_kubelet_cannot_read_is_deleted() {
+        let of = |kind: &str, content: &str| {
+            let secret = PullSecret::read(kind, |_| Some(content.as_bytes()));
+            let found = FoundSecret { namespace: "team-a".to_owned(), name: "harbor-pull".to_owned(), secret };
+            let findings = check(&cluster(), &policy(POLICY), &known(vec![found]));
+            findings.into_iter().find_map(|finding| finding.remedy).unwrap()
+        };
+        assert!(of("Opaque", "{}").starts_with("kubectl -n team-a delete secret harbor-pull && "));
+        assert!(of(DOCKER_CONFIG_JSON, "{").starts_with("kubectl -n team-a delete secret harbor-pull && "));
+        assert!(!of(DOCKER_CONFIG_JSON, r#"{"auths": {"other.corp": {"auth": "YTpi"}}}"#).contains("delete"));
+    }
+
+    #[test]
+    fn a_pattern_is_told_as_it_is_written() {
+        let findings = check(&cluster(), &policy(&POLICY.replace("[ghcr.io]", "['*.corp2']")), &known(Vec::new()));
+        let told = findings.iter().find(|finding| finding.message.starts_with("team-b-ghcr ")).unwrap();
+        assert_eq!(told.message, "team-b-ghcr in team-b is missing; it is for *.corp2");
+        assert!(told.remedy.as_deref().is_some_and(|remedy| remedy.contains(" --docker-server='*.corp2' ")));
     }
 
     #[test]
