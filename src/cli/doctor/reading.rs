@@ -35,6 +35,10 @@ use super::facts::{Access, Facts, Labelled, Read, ServingPair, Unread};
 /// An API server that takes longer for one answer is not waited for.
 const LONGEST_CALL: Duration = Duration::from_secs(5);
 
+/// But for a dry run: the API server waits for every webhook of the namespace in turn, each for up to 30 s, and says only then
+/// which did not answer.
+const LONGEST_DRY_RUN: Duration = Duration::from_secs(31);
+
 /// And for all of them together.
 const LONGEST: Duration = Duration::from_secs(60);
 
@@ -364,9 +368,8 @@ impl Reader {
         let api = Api::<Pod>::namespaced(self.client.clone(), namespace);
         let params = PostParams { dry_run: true, ..PostParams::default() };
         let access = Access::to("create", "", "pods").within(namespace);
-        let Ok(answer) = tokio::time::timeout(self.patience().max(LONGEST_CALL), api.create(&params, &pod)).await
-        else {
-            return Err(Unread::Failed("no answer in time".to_owned()));
+        let Ok(answer) = tokio::time::timeout(LONGEST_DRY_RUN, api.create(&params, &pod)).await else {
+            return Err(Unread::Failed(format!("no answer in {} s", LONGEST_DRY_RUN.as_secs())));
         };
         match answer {
             Ok(_) => Ok(DryRun::Taken),
@@ -425,4 +428,29 @@ impl Reader {
 
 fn cut(text: &str) -> String {
     Escaped::cut(text, MOST_CHARS).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::Full;
+    use hyper::{Request, Response, StatusCode};
+    use kube::client::Body;
+
+    use super::*;
+
+    /// Firewalls and policies drop packets: the API server says so when it has waited for as long as the webhook may take.
+    #[tokio::test(start_paused = true)]
+    async fn an_api_server_that_waits_for_a_silent_webhook_is_heard() {
+        let service = tower::service_fn(async |_: Request<Body>| {
+            tokio::time::sleep(Duration::from_millis(5_240)).await;
+            let words = "failed calling webhook: context deadline exceeded";
+            let status =
+                json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "message": words, "code": 500});
+            let answer = Response::builder().status(StatusCode::INTERNAL_SERVER_ERROR);
+            answer.body(Full::new(bytes::Bytes::from(status.to_string())))
+        });
+        let reader = Reader::new(Client::new(service, "default"), "mirrorgate-system".to_owned());
+        let Ok(DryRun::Refused(why)) = reader.dry_run("team-a", "image").await else { panic!("not heard") };
+        assert!(why.contains("context deadline exceeded"), "{why}");
+    }
 }
