@@ -71,13 +71,13 @@ pub(super) fn ca_bundles(found: &[(BundleRef, Read<Result<Pool, String>>)]) -> V
             Ok(Ok(_)) => good += 1,
             Ok(Err(why)) => {
                 let message = format!("{bundle}: {}", Escaped::cut(why, MOST_CHARS));
-                findings.push(match filling(bundle) {
+                findings.push(match filling(bundle, true) {
                     Some(remedy) => Finding::warning(CA_BUNDLES, message).remedy(remedy),
                     None => Finding::unknown(CA_BUNDLES, message),
                 });
             }
             Err(Unread::Absent) => findings.push(Finding {
-                remedy: filling(bundle),
+                remedy: filling(bundle, false),
                 ..Finding::warning(CA_BUNDLES, format!("{bundle}: it is not there"))
             }),
             Err(why) => findings.push(Finding::unread(CA_BUNDLES, &bundle.to_string(), why)),
@@ -90,10 +90,16 @@ pub(super) fn ca_bundles(found: &[(BundleRef, Read<Result<Pool, String>>)]) -> V
 }
 
 /// What puts certificates there; a file is not seen from here.
-fn filling(bundle: &BundleRef) -> Option<String> {
+fn filling(bundle: &BundleRef, is_there: bool) -> Option<String> {
     let create = |kind: &str, KeyRef { namespace, name, key }: &KeyRef| {
+        let create = format!("kubectl -n {namespace} create {kind} {name} --from-file={key}=ca.crt");
+        if !is_there {
+            return create;
+        }
+        // Its other keys and its type stay.
+        let resource = kind.split(' ').next().unwrap_or(kind);
         format!(
-            "kubectl -n {namespace} create {kind} {name} --from-file={key}=ca.crt --dry-run=client -o yaml | kubectl apply -f -"
+            "{create} --dry-run=client -o json | kubectl -n {namespace} patch {resource} {name} --type merge --patch-file /dev/stdin"
         )
     };
     match bundle {
@@ -127,6 +133,22 @@ mod tests {
         assert!(told.iter().all(|(state, _)| *state == State::Fault));
         assert!(told[1].1.starts_with("line 3: ") && told[1].1.contains("did you mean"), "{told:?}");
         assert!(told[2].1.starts_with("line 4: "), "{told:?}");
+    }
+
+    #[test]
+    fn a_bundle_is_filled_beside_what_is_there() {
+        let key = || KeyRef { namespace: "pki".into(), name: "corp".into(), key: "ca.crt".into() };
+        let (config_map, secret) = (BundleRef::ConfigMap(key()), BundleRef::Secret(key()));
+        assert_eq!(
+            filling(&config_map, false).as_deref(),
+            Some("kubectl -n pki create configmap corp --from-file=ca.crt=ca.crt")
+        );
+        assert_eq!(
+            filling(&secret, true).as_deref(),
+            Some(
+                "kubectl -n pki create secret generic corp --from-file=ca.crt=ca.crt --dry-run=client -o json | kubectl -n pki patch secret corp --type merge --patch-file /dev/stdin"
+            )
+        );
     }
 
     #[test]
