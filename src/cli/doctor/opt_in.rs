@@ -1,9 +1,13 @@
 //! Which namespaces opted in and how, labels that look like a slip of the hand, and the policy that refuses those.
 
+use serde_json::{Value, json};
+
 use crate::image::Escaped;
+use crate::yaml::{Limits, parse_documents};
 
 use super::facts::{Facts, Labelled, MODE, Mode, Unread, is_left_out};
 use super::finding::{Finding, State, counted, some_of};
+use super::webhooks::is_as_shipped;
 
 const CHECK: &str = "namespaces";
 const LABELS: &str = "labels";
@@ -11,6 +15,9 @@ const GUARD: &str = "opt-in-policy";
 
 /// The ValidatingAdmissionPolicy for the label, and its binding.
 pub(super) const POLICY: &str = "mirrorgate-opt-in-label";
+
+/// Both, as they ship.
+const MANIFEST: &str = include_str!("../../../manifests/base/opt-in-label.yaml");
 
 /// The parts of the label's key.
 const PREFIX: &str = "mirrorgate";
@@ -51,8 +58,8 @@ fn opted_in(facts: &Facts) -> Finding {
     };
     let (enforced, audited) = (names(Mode::Enforce), names(Mode::Audit));
     if enforced.is_empty() && audited.is_empty() {
-        return Finding::ok(CHECK, "none has opted in: no pod is seen")
-            .remedy(format!("kubectl label namespace NAMESPACE {MODE}=audit"));
+        let message = "none has opted in, and no pod is seen; the first step is: kubectl label namespace NAMESPACE";
+        return Finding::ok(CHECK, format!("{message} {MODE}=audit"));
     }
     Finding::ok(CHECK, format!("{}, {}", one("enforced", enforced), one("audited", audited)))
 }
@@ -79,7 +86,44 @@ fn guard(facts: &Facts) -> Finding {
         let message = format!("the binding {POLICY} does not deny: {consequence}");
         return Finding::warning(GUARD, message).remedy(facts.restore("opt-in-label.yaml"));
     }
+    let is = |kind: &str, spec: Option<Value>| {
+        let (mut spec, mut shipped) = (spec.unwrap_or_default(), shipped(kind));
+        with_defaults(&mut spec);
+        with_defaults(&mut shipped);
+        is_as_shipped(&shipped, &spec) && is_as_shipped(&spec, &shipped)
+    };
+    let policy = facts.label_policy.as_ref().ok().and_then(|policy| serde_json::to_value(policy.spec.as_ref()?).ok());
+    let binding = binding.and_then(|spec| serde_json::to_value(spec).ok());
+    for (what, same) in [
+        ("ValidatingAdmissionPolicy", is("ValidatingAdmissionPolicy", policy)),
+        ("ValidatingAdmissionPolicyBinding", is("ValidatingAdmissionPolicyBinding", binding)),
+    ] {
+        if !same {
+            let message = format!("the {what} {POLICY} is not as shipped; if it lets a label pass: {consequence}");
+            return Finding::warning(GUARD, message).remedy(facts.restore("opt-in-label.yaml"));
+        }
+    }
     Finding::ok(GUARD, format!("{POLICY} refuses other values of the label {MODE}"))
+}
+
+/// The spec that ships of this kind.
+fn shipped(kind: &str) -> Value {
+    let documents = parse_documents(MANIFEST, Limits::POLICY).unwrap_or_default();
+    let mut documents = documents.iter().map(|document| document.to_json());
+    documents.find(|document| document["kind"] == kind).map(|mut document| document["spec"].take()).unwrap_or_default()
+}
+
+/// What the API server fills in.
+fn with_defaults(spec: &mut Value) {
+    let Some(constraints) = spec.get_mut("matchConstraints").and_then(Value::as_object_mut) else { return };
+    constraints.entry("matchPolicy").or_insert_with(|| json!("Equivalent"));
+    constraints.entry("namespaceSelector").or_insert_with(|| json!({}));
+    constraints.entry("objectSelector").or_insert_with(|| json!({}));
+    for rule in constraints.get_mut("resourceRules").and_then(Value::as_array_mut).into_iter().flatten() {
+        if let Some(rule) = rule.as_object_mut() {
+            rule.entry("scope").or_insert_with(|| json!("*"));
+        }
+    }
 }
 
 /// What is wrong with the labels of one namespace.
@@ -176,7 +220,7 @@ fn cut(text: &str) -> Escaped<'_> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{from_value, json};
+    use serde_json::from_value;
 
     use super::super::facts::tests::facts;
     use super::*;
@@ -282,12 +326,37 @@ mod tests {
         assert_eq!(opted_in(&Facts { namespaces: Ok(Vec::new()), ..facts() }).state, State::Ok);
     }
 
+    /// What ships, after a change of the specs of policy and binding.
+    fn changed(change: impl FnOnce(&mut Value, &mut Value)) -> State {
+        let mut policy = shipped("ValidatingAdmissionPolicy");
+        let mut binding = shipped("ValidatingAdmissionPolicyBinding");
+        with_defaults(&mut policy);
+        change(&mut policy, &mut binding);
+        let policy = from_value(json!({ "spec": policy })).unwrap();
+        let binding = from_value(json!({ "spec": binding })).unwrap();
+        guard(&Facts { label_policy: Ok(policy), label_binding: Ok(binding), ..facts() }).state
+    }
+
+    #[test]
+    fn a_policy_for_the_label_that_lets_some_pass_is_told() {
+        assert_eq!(changed(|_, _| {}), State::Ok);
+        let some = || json!({"namespaceSelector": {"matchLabels": {"x": "y"}}});
+        assert_eq!(changed(|_, binding| binding["matchResources"] = some()), State::Warning);
+        assert_eq!(changed(|_, binding| binding["policyName"] = json!("another")), State::Warning);
+        assert_eq!(changed(|policy, _| policy["validations"][0]["expression"] = json!("true")), State::Warning);
+        assert_eq!(
+            changed(|policy, _| policy["matchConstraints"]["namespaceSelector"] = some()["namespaceSelector"].take()),
+            State::Warning
+        );
+        let never = json!({"name": "never", "expression": "false"});
+        let conditions =
+            |policy: &mut Value, _: &mut Value| policy["matchConditions"].as_array_mut().unwrap().push(never);
+        assert_eq!(changed(conditions), State::Warning);
+    }
+
     #[test]
     fn the_policy_for_the_label_has_to_deny() {
-        let with = |actions: serde_json::Value| {
-            let binding = from_value(json!({"spec": {"policyName": POLICY, "validationActions": actions}})).unwrap();
-            guard(&Facts { label_policy: Ok(Default::default()), label_binding: Ok(binding), ..facts() }).state
-        };
+        let with = |actions: Value| changed(|_, binding| binding["validationActions"] = actions);
         assert_eq!(with(json!(["Deny"])), State::Ok);
         assert_eq!(with(json!(["Warn"])), State::Warning);
         let absent = guard(&Facts { label_policy: Err(Unread::Absent), ..facts() });
