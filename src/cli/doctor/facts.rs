@@ -171,7 +171,16 @@ impl Facts {
     /// What makes the installation anew from what ships, by the way that it was installed.
     pub(super) fn install_again(&self) -> String {
         if let Some((release, namespace)) = self.helm_release() {
-            return format!("helm -n {namespace} upgrade --reuse-values {release} manifests/chart");
+            let upgrade = format!("helm -n {namespace} upgrade --reset-then-reuse-values {release} manifests/chart");
+            // What was edited since stays, and the chart upgrades nothing without a policy.
+            let policy = self.policy.as_ref().ok().and_then(|found| found.data.as_ref());
+            if !policy.is_some_and(|data| data.contains_key(POLICY_KEY)) {
+                return upgrade;
+            }
+            return format!(
+                "kubectl -n {} get configmap {POLICY_CONFIG_MAP} -o go-template='{{{{index .data \"{POLICY_KEY}\"}}}}' >policy.yaml && {upgrade} --set-file policy=policy.yaml",
+                self.namespace
+            );
         }
         let folder = match Maker::of(self) {
             Maker::SelfManaged | Maker::Files => "manifests/base",
@@ -218,7 +227,7 @@ impl Facts {
 }
 
 /// Whether a shell takes it as it is.
-fn is_name(text: &str) -> bool {
+pub(super) fn is_name(text: &str) -> bool {
     let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-' || byte == b'.';
     text.starts_with(|first: char| first.is_ascii_alphanumeric()) && text.bytes().all(is_plain)
 }
@@ -265,19 +274,28 @@ pub(super) mod tests {
 
     #[test]
     fn what_is_installed_again_is_what_was_installed() {
-        let with = |annotations: serde_json::Value, arguments: &[&str]| {
+        let made = |annotations: serde_json::Value, arguments: &[&str]| {
             let deployment = serde_json::from_value(serde_json::json!({
                 "metadata": {"annotations": annotations},
                 "spec": {"selector": {}, "template": {"spec": {"containers": [{"name": "mirrorgate", "args": arguments}]}}},
             }));
-            Facts { deployment: Ok(deployment.unwrap()), ..facts() }.install_again()
+            Facts { deployment: Ok(deployment.unwrap()), ..facts() }
         };
+        let with = |annotations, arguments: &[&str]| made(annotations, arguments).install_again();
         let helm = |name: &str| {
             let annotations =
                 serde_json::json!({"meta.helm.sh/release-name": name, "meta.helm.sh/release-namespace": "tools"});
             with(annotations, &["serve"])
         };
-        assert_eq!(helm("gate"), "helm -n tools upgrade --reuse-values gate manifests/chart");
+        assert_eq!(helm("gate"), "helm -n tools upgrade --reset-then-reuse-values gate manifests/chart");
+        let release =
+            serde_json::json!({"meta.helm.sh/release-name": "gate", "meta.helm.sh/release-namespace": "tools"});
+        let policy = serde_json::from_value(serde_json::json!({"data": {"policy.yaml": "x"}})).unwrap();
+        assert_eq!(
+            Facts { policy: Ok(policy), ..made(release, &["serve"]) }.install_again(),
+            "kubectl -n mirrorgate-system get configmap mirrorgate-policy -o go-template='{{index .data \"policy.yaml\"}}' >policy.yaml \
+             && helm -n tools upgrade --reset-then-reuse-values gate manifests/chart --set-file policy=policy.yaml"
+        );
         assert!(helm("$(reboot)").starts_with("kubectl apply -k manifests/base "));
         let none = || serde_json::json!({});
         let own = with(none(), &["serve", "--serving-certificate=own"]);

@@ -101,6 +101,10 @@ async fn examine(namespace: String, context: Option<String>, with_probes: bool) 
     };
     let facts = reader.facts(version).await;
     let mut findings = api_server::check(&facts);
+    if let Some(elsewhere) = webhooks::elsewhere(&facts) {
+        findings.push(elsewhere);
+        return Ok(findings);
+    }
     findings.extend(replicas::check(&facts));
     findings.extend(webhooks::check(&facts));
     findings.extend(certificate::check(&facts));

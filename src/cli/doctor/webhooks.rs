@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::yaml::{Limits, parse_documents};
 
-use super::facts::{Facts, Read, SHIPPED_NAMESPACE, Unread};
+use super::facts::{Facts, Read, SHIPPED_NAMESPACE, Unread, is_name};
 use super::finding::Finding;
 
 const CHECK: &str = "webhooks";
@@ -91,6 +91,20 @@ pub(super) fn fails_closed(facts: &Facts) -> bool {
     let is_closed =
         |webhook: &Webhook| webhook.name == "enforce.mirrorgate.dev" && webhook.content["failurePolicy"] == "Fail";
     mutating(facts).is_ok_and(|found| found.iter().any(is_closed))
+}
+
+/// Where the webhooks call another namespace than was asked for: what else is found there is about nothing, and each remedy
+/// would turn them away from the mirrorgate that runs.
+pub(super) fn elsewhere(facts: &Facts) -> Option<Finding> {
+    let called = [mutating(facts), validating(facts)]
+        .into_iter()
+        .flatten()
+        .flatten()
+        .find_map(|webhook| Some(webhook.content["clientConfig"]["service"]["namespace"].as_str()?.to_owned()));
+    let called = called.filter(|called| *called != facts.namespace && is_name(called))?;
+    let message =
+        format!("the webhooks call mirrorgate in {called}, not in {}: nothing else was looked at", facts.namespace);
+    Some(Finding::fault(CHECK, message).remedy(format!("mirrorgate doctor --namespace {called}")))
 }
 
 pub(super) fn check(facts: &Facts) -> Vec<Finding> {
@@ -211,7 +225,7 @@ fn differences(facts: &Facts, wanted: &Value, webhook: &Webhook) -> Vec<Finding>
 
 /// Whether all that ships is so in the cluster. What ships says nothing of is the API server's default, or whoever's; lists
 /// of names have no order.
-fn is_as_shipped(shipped: &Value, found: &Value) -> bool {
+pub(super) fn is_as_shipped(shipped: &Value, found: &Value) -> bool {
     match (shipped, found) {
         (Value::Object(shipped), found) => shipped.iter().all(|(key, value)| is_as_shipped(value, &found[key])),
         (Value::Array(shipped), Value::Array(found)) if shipped.iter().all(Value::is_string) => {
@@ -262,8 +276,12 @@ mod tests {
             from_value(json!({"webhooks": webhooks.collect::<Vec<_>>()})).unwrap();
         let there = Facts { namespace: "elsewhere".to_owned(), mutating: Ok(configuration), ..facts() };
         assert_eq!(states(&check(&there))[0], State::Ok);
+        assert_eq!(elsewhere(&there), None);
         let here = Facts { namespace: SHIPPED_NAMESPACE.to_owned(), ..there };
-        assert_eq!(states(&check(&here))[0], State::Fault);
+        let told = elsewhere(&here).unwrap();
+        assert_eq!(told.state, State::Fault);
+        assert_eq!(told.remedy.as_deref(), Some("mirrorgate doctor --namespace elsewhere"));
+        assert_eq!(elsewhere(&facts()), None);
     }
 
     #[test]

@@ -453,5 +453,7 @@ async fn without_a_cluster_it_is_exit_code_2() {
         assert_eq!(code(command), "2", "{command}");
     }
     let elsewhere = cluster.doctor("--namespace elsewhere");
-    assert!(elsewhere.iter().any(|finding| finding.check == "deployment" && finding.state == "fault"));
+    let faults: Vec<&Finding> = elsewhere.iter().filter(|finding| finding.state == "fault").collect();
+    assert_eq!(faults.len(), 1, "{faults:#?}");
+    assert_eq!(faults[0].remedy.as_deref(), Some("mirrorgate doctor --namespace mirrorgate-system"));
 }
