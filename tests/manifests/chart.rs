@@ -352,6 +352,12 @@ fn trap_24_an_upgrade_takes_away_nothing_that_mirrorgate_wrote() {
     kept();
     assert_eq!(stored(), text);
 
+    // Without a policy among the values, the one in the cluster stays, and with it what it may read.
+    upgrade(&chart, &["--reset-values"]);
+    kept();
+    assert_eq!(stored(), text);
+    assert_eq!(kubectl(&names).success(), "other");
+
     // A newer chart, whose webhooks are not the same; and a policy that needs no access.
     let newer = tempfile::tempdir().unwrap();
     assert!(Command::new("cp").arg("-r").arg(&chart).arg(newer.path()).status().unwrap().success());
@@ -373,7 +379,7 @@ fn trap_24_an_upgrade_takes_away_nothing_that_mirrorgate_wrote() {
 
     // Taken away in an emergency, it is put back by the same chart and values.
     kubectl(&["delete", "mutatingwebhookconfiguration", "mirrorgate"]).success();
-    upgrade(newer.to_str().unwrap(), &["--reuse-values"]);
+    upgrade(newer.to_str().unwrap(), &["--reset-then-reuse-values"]);
     assert_eq!(kubectl(&timeouts).success(), "15 15");
 
     helm(&["uninstall", "mirrorgate", "--namespace", "gate"]).success();

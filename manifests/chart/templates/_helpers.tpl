@@ -34,9 +34,11 @@ The objects are those of manifests/base and manifests/components: `files` has co
 {{- define "mirrorgate.policy" -}}
 {{- if not .Values.policy -}}
 {{- if .Release.IsUpgrade -}}
-{{- fail "the policy is missing, and the example would take the place of yours: --set-file policy=policy.yaml, or --reuse-values" -}}
-{{- end -}}
+{{- $there := lookup "v1" "ConfigMap" .Release.Namespace "mirrorgate-policy" -}}
+{{- dig "data" "policy.yaml" "" $there | required "the policy is missing, and the example would take the place of yours: --set-file policy=policy.yaml" -}}
+{{- else -}}
 {{- required "the chart is not whole: files/policy.yaml is missing" (.Files.Get "files/policy.yaml") -}}
+{{- end -}}
 {{- else if kindIs "string" .Values.policy -}}
 {{- .Values.policy -}}
 {{- else -}}
