@@ -257,7 +257,8 @@ impl Cluster {
         let namespace = namespace.unwrap_or(own_namespace);
         let client = kube::Client::try_from(config).context("the client of the API server")?;
         // The pod's name, in a cluster.
-        let instance = std::env::var("HOSTNAME").unwrap_or_else(|_| "mirrorgate".to_owned());
+        let instance = std::env::var("HOSTNAME").ok().filter(|name| !name.is_empty());
+        let instance = instance.unwrap_or_else(|| "mirrorgate".to_owned());
         tracing::info!(namespace, "the policy is the ConfigMap {POLICY_CONFIG_MAP}");
         Ok(Cluster { client, namespace, instance })
     }

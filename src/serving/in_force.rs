@@ -23,7 +23,7 @@ pub const READINESS: &str = "certificate";
 const NEWEST: &str = "newest";
 const EXPIRY: &str = "expiry";
 
-/// From when on before its end a certificate is warned of.
+/// From when on before its end a certificate is warned of, at most; one of a short life, in the last third of it.
 const WARNED: SignedDuration = SignedDuration::from_hours(24 * 14);
 /// Clocks are set, and machines sleep: looked at so often.
 const LOOK_EVERY: Duration = Duration::from_secs(15 * 60);
@@ -157,7 +157,8 @@ impl InForce {
     }
 
     fn look(&self, now: Timestamp) {
-        let expiry = self.pair.borrow().as_ref().and_then(|pair| expiry(pair.leaf().not_after(), now));
+        let expiry =
+            self.pair.borrow().as_ref().and_then(|pair| expiry(pair.leaf().not_before(), pair.leaf().not_after(), now));
         let is_news = self.concerns.send_if_modified(|concerns| {
             let is_news = concerns.expiry != expiry;
             concerns.expiry.clone_from(&expiry);
@@ -171,11 +172,11 @@ impl InForce {
 }
 
 /// Where there is something to be said of the end: the same words for a day.
-fn expiry(not_after: Timestamp, now: Timestamp) -> Option<String> {
+fn expiry(not_before: Timestamp, not_after: Timestamp, now: Timestamp) -> Option<String> {
     let left = not_after.duration_since(now);
     if left.is_negative() {
         Some(format!("expired at {not_after}: the API server refuses it"))
-    } else if left <= WARNED {
+    } else if left <= WARNED.min(not_after.duration_since(not_before) / 3) {
         Some(format!("expires at {not_after}, in {} days", left.as_hours() / 24))
     } else {
         None
@@ -189,5 +190,20 @@ struct Handshakes(watch::Receiver<Option<Arc<Pair>>>);
 impl ResolvesServerCert for Handshakes {
     fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         self.0.borrow().as_ref().map(|pair| Arc::clone(pair.certified()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_is_told_of_14_days_before_and_no_sooner_than_in_the_last_third() {
+        let at = |days: i64| Timestamp::UNIX_EPOCH + SignedDuration::from_hours(24 * days);
+        for (life, told) in [(90, 76), (21, 14), (7, 5)] {
+            assert_eq!(expiry(at(0), at(life), at(told - 1)), None, "{life}");
+            assert!(expiry(at(0), at(life), at(told)).is_some_and(|said| said.starts_with("expires")), "{life}");
+        }
+        assert!(expiry(at(0), at(7), at(8)).is_some_and(|said| said.starts_with("expired")));
     }
 }

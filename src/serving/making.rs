@@ -16,8 +16,9 @@ use super::pair::KeyPem;
 pub const AUTHORITY_LIFE: SignedDuration = SignedDuration::from_hours(24 * 3652);
 /// Of a serving certificate in the cluster, counted from when it was made.
 pub const LEAF_LIFE: SignedDuration = SignedDuration::from_hours(24 * 90);
-/// Clocks differ, some by a time zone: what we make is valid since then, before it was made.
-pub const BACK_DATED: SignedDuration = SignedDuration::from_hours(24);
+/// 2020-01-01T00:00:00Z. Clocks differ, and all replicas must take what one of them makes: it is valid since long ago, so that a
+/// clock that is ahead makes nothing that begins in the future of the others.
+const SINCE: Timestamp = Timestamp::constant(1_577_836_800, 0);
 
 /// How the subject of each of our CAs begins; the rest is of its key, so that no two have the same.
 const AUTHORITY: &str = "mirrorgate CA ";
@@ -66,7 +67,7 @@ impl Authority {
         let key = KeyPair::generate().map_err(failed)?;
         let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, key.der_bytes());
         let id: String = digest.as_ref().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-        let (not_before, not_after) = (now - BACK_DATED, now + life);
+        let (not_before, not_after) = (SINCE.min(now), now + life);
         let authority = Self {
             params: authority_params(&format!("{AUTHORITY}{id}"), not_before, not_after),
             key,

@@ -19,7 +19,7 @@ use jiff::{SignedDuration, Timestamp};
 use crate::trust::{Certificate, Fault};
 
 use super::held::{Content, Held};
-use super::making::{AUTHORITY_LIFE, Authority, BACK_DATED, LEAF_LIFE, MakingError};
+use super::making::{AUTHORITY_LIFE, Authority, LEAF_LIFE, MakingError};
 use super::pair::PairFault;
 
 /// What there is of the Secret.
@@ -219,10 +219,8 @@ fn mend(held: &Held, good: Option<&Held>, fault: PairFault, now: Timestamp) -> S
 
 /// With one CA.
 fn renew(held: &Held, renewal: Option<Renewal>, now: Timestamp) -> Step {
-    let authority_is_due = held.authorities().first().is_some_and(|first| {
-        let (from, to) = (first.not_before(), first.not_after());
-        now >= from + (to.duration_since(from) / 3) * 2
-    });
+    let authority_is_due =
+        held.authorities().first().is_some_and(|first| now + AUTHORITY_LIFE / 3 >= first.not_after());
     match renewal {
         Some(Renewal::Authority) => Step::BeginChange(Reason::Asked),
         Some(Renewal::Certificate) => Step::Sign(Reason::Asked),
@@ -240,8 +238,8 @@ fn go_on(held: &Held, renewal: Option<Renewal>, others: Others, now: Timestamp) 
         return if others.webhooks_have_it || ends { Step::Sign(Reason::NewAuthority) } else { Step::Rest };
     }
     // The first CA is as old as the change; what the one before it signed is older.
-    let age = |first: &Arc<Certificate>| now.duration_since(first.not_before());
-    let is_over = held.authorities().first().is_some_and(|first| age(first) > BACK_DATED + LEAF_LIFE);
+    let made = |first: &Arc<Certificate>| first.not_after() - AUTHORITY_LIFE;
+    let is_over = held.authorities().first().is_some_and(|first| now > made(first) + LEAF_LIFE);
     if others.replicas_serve_it || is_over {
         Step::EndChange
     } else if renewal == Some(Renewal::Certificate) {

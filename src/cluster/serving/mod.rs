@@ -384,7 +384,7 @@ impl ServingWatch {
             Ok(Some(content)) => content,
             Ok(None) => return false,
             Err(error) => {
-                self.failed(&error.to_string());
+                self.failed(&step, &error.to_string());
                 return false;
             }
         };
@@ -399,14 +399,14 @@ impl ServingWatch {
             // Somebody was faster, or has deleted it.
             Ok(Err(kube::Error::Api(status))) if matches!(status.code, 404 | 409) => {
                 debug!(error = status.message, "the Secret {SERVING_SECRET} has changed meanwhile");
-                self.read_again().await
+                self.read_again(&step).await
             }
             Ok(Err(error)) => {
-                self.failed(&Fault::of_request(&error).to_string());
+                self.failed(&step, &Fault::of_request(&error).to_string());
                 false
             }
             Err(_) => {
-                self.failed("timed out");
+                self.failed(&step, "timed out");
                 false
             }
         }
@@ -429,29 +429,30 @@ impl ServingWatch {
         self.secrets.patch(SERVING_SECRET, &PatchParams::default(), &Patch::Merge(&patch)).await
     }
 
-    async fn read_again(&mut self) -> bool {
+    async fn read_again(&mut self, step: &Step) -> bool {
         match timeout(TIMEOUT, self.secrets.get_opt(SERVING_SECRET)).await {
             Ok(Ok(secret)) => {
                 self.see(secret.map_or(Seen::Absent, Seen::of));
                 true
             }
             Ok(Err(error)) => {
-                self.failed(&Fault::of_request(&error).to_string());
+                self.failed(step, &Fault::of_request(&error).to_string());
                 false
             }
             Err(_) => {
-                self.failed("timed out");
+                self.failed(step, "timed out");
                 false
             }
         }
     }
 
-    fn failed(&mut self, why: &str) {
+    fn failed(&mut self, step: &Step, why: &str) {
         let pause = AGAIN.saturating_mul(1 << self.failures.min(10)).min(AGAIN_AT_MOST);
         self.failures = self.failures.saturating_add(1);
         self.again = Some(Instant::now() + jittered(pause));
         self.announcer.set(CannotWrite, Some(why.to_owned()));
-        if self.good.is_none() {
+        // What the Secret holds is no good then, or not there.
+        if step.is_urgent() {
             self.in_force
                 .refuse(&format!("the Secret {SERVING_SECRET} in {} cannot be written: {why}", self.namespace));
         }

@@ -25,6 +25,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 use tracing::{debug, info};
 
+use crate::image::Escaped;
 use crate::telemetry::{Metrics, Readiness};
 use crate::trust::Bundle;
 
@@ -48,6 +49,10 @@ const CA_BUNDLE: &str = "caBundle";
 
 /// Short: while a bundle is wrong, pods are refused.
 const PAUSES: Pauses = Pauses { first: Duration::from_millis(250), longest: Duration::from_secs(1) };
+/// So many writes are refused without news from the watch before that is told of.
+const MOST_UNHEARD: u32 = 3;
+/// Of what the API server answers, in characters.
+const MOST_ANSWER: usize = 400;
 /// For a request.
 const TIMEOUT: Duration = Duration::from_secs(5);
 /// After one that failed; it is tried at once when the configuration changes.
@@ -91,6 +96,8 @@ pub struct WebhookWatches {
     seen: BTreeMap<Kind, Option<Webhooks>>,
     /// When a bundle that could not be mended is tried again.
     again: Option<Instant>,
+    /// Writes in a row that were refused as if the configuration had changed, without a word of that from the watch.
+    unheard: u32,
     /// Since when one is wrong that may be right.
     doubted: Option<Instant>,
     /// When bundles were written lately, the newest last.
@@ -131,6 +138,7 @@ impl WebhookWatches {
             shown,
             seen: BTreeMap::new(),
             again: None,
+            unheard: 0,
             doubted: None,
             writes: VecDeque::new(),
             readiness,
@@ -160,6 +168,7 @@ impl WebhookWatches {
     }
 
     fn take(&mut self, kind: Kind, told: Told<Webhooks>) {
+        self.unheard = 0;
         match told {
             Ok(Event::Init) => {}
             Ok(Event::InitApply(webhooks)) => {
@@ -223,9 +232,14 @@ impl WebhookWatches {
                     self.seen.insert(kind, Some(webhooks));
                     self.announcer.set(CannotWrite(kind), None);
                 }
-                Err(NotWritten::Changed) => {
-                    debug!(configuration = kind.as_str(), "it has changed meanwhile");
+                Err(NotWritten::Changed(answer)) => {
+                    debug!(configuration = kind.as_str(), answer, "it has changed meanwhile");
                     self.again = Some(Instant::now() + AGAIN);
+                    // A failed `test` and a refusal by an admission policy look alike, but the watch tells of the first.
+                    self.unheard += 1;
+                    if self.unheard >= MOST_UNHEARD {
+                        self.announcer.set(CannotWrite(kind), Some(answer));
+                    }
                 }
                 Err(NotWritten::Fault(fault)) => {
                     debug!(configuration = kind.as_str(), %fault, "caBundle not written");
@@ -281,14 +295,13 @@ impl WebhookWatches {
             }
             true
         });
-        // Once ready, we are: what others do to the configuration is mended, and makes no replica less able to serve.
-        match remark {
-            None => {
-                self.readiness.set(READINESS, Ok(()));
-                self.readiness.remark(READINESS, CA_BUNDLE, None);
-            }
-            Some(remark) => self.readiness.remark(READINESS, CA_BUNDLE, Some(remark)),
+        // Once ready, we are: what others do to the configuration is mended, and makes no replica less able to serve. The
+        // guard of the policy is asked by `Ignore`, and no pod waits for it: it is remarked on alone.
+        let is_right = |there: &Option<Webhooks>| there.as_ref().is_none_or(|there| patch(there, &bundle).is_empty());
+        if self.seen.get(&Kind::Mutating).is_some_and(is_right) {
+            self.readiness.set(READINESS, Ok(()));
         }
+        self.readiness.remark(READINESS, CA_BUNDLE, remark);
     }
 }
 
@@ -308,7 +321,9 @@ async fn write(client: &Client, kind: Kind, operations: Vec<Value>) -> Result<We
     // Both kinds are read alike.
     match timeout(TIMEOUT, client.request::<WatchedMutating>(request)).await {
         Ok(Ok(configuration)) => Ok(configuration.content),
-        Ok(Err(kube::Error::Api(status))) if matches!(status.code, 404 | 409 | 422) => Err(NotWritten::Changed),
+        Ok(Err(kube::Error::Api(status))) if matches!(status.code, 404 | 409 | 422) => {
+            Err(NotWritten::Changed(Escaped::cut(&status.message, MOST_ANSWER).to_string()))
+        }
         Ok(Err(error)) => Err(NotWritten::Fault(Fault::of_request(&error))),
         Err(_) => Err(fault("timed out".to_owned())),
     }
@@ -322,8 +337,8 @@ async fn until(instant: Option<Instant>) {
 }
 
 enum NotWritten {
-    /// It is not what was seen any more: the watch tells what it is.
-    Changed,
+    /// It is not what was seen any more, and the watch tells what it is; if not, the API server's answer says why it refuses.
+    Changed(String),
     Fault(Fault),
 }
 

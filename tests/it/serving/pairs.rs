@@ -173,14 +173,14 @@ fn what_a_certificate_says_is_escaped_and_cut() {
 }
 
 #[test]
-fn what_is_made_serves_for_ninety_days_whatever_the_time_zone_of_a_clock() {
+fn what_is_made_serves_for_ninety_days_however_far_a_clock_is_behind() {
     let made = held(&made_at(noon()));
     assert!(made.signs() && made.leaf_is_of_the_first());
     for (now, expected) in [
         (noon() - days(1), Ok(())),
         (noon(), Ok(())),
         (noon() + days(90), Ok(())),
-        (noon() - days(1) - days(1), Err(Fault::NotYetValid)),
+        (noon() - days(1000), Ok(())),
         (noon() + days(91), Err(Fault::Expired)),
     ] {
         let checked = made.check(true, NAME, now).map_err(|fault| match fault {
