@@ -447,6 +447,7 @@ async fn without_a_cluster_it_is_exit_code_2() {
         "set +e; KUBECONFIG=/no/such/file mirrorgate doctor",
         "set +e; mirrorgate doctor --context none-of-that-name",
         "set +e; mirrorgate doctor --namespace Not_One",
+        "set +e; HTTPS_PROXY=http://127.0.0.1:1 mirrorgate doctor",
         "set +e; kubectl config view --raw | sed 's|server: .*|server: https://127.0.0.1:1|' >away; KUBECONFIG=away mirrorgate doctor",
         "set +e; kubectl config view --raw | sed 's|token: .*|token: wrong|; s|client-key-data: .*||; s|client-certificate-data: .*||' >wrong; KUBECONFIG=wrong mirrorgate doctor",
     ] {
