@@ -184,14 +184,15 @@ fn the_network_policy_lets_in_what_is_served() {
 fn the_kustomization_of_the_page_is_one() {
     let page = std::fs::read_to_string(manifests().join("README.md")).unwrap();
     let blocks: Vec<_> = page.split("```yaml\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
-    let [kustomization, patch] = blocks[..] else { panic!("{} blocks", blocks.len()) };
-    let text = format!("{kustomization}patches:\n{patch}");
+    let [kustomization, patch, policy] = blocks[..] else { panic!("{} blocks", blocks.len()) };
+    let text = format!("{kustomization}patches:\n{patch}{policy}");
     let copy = tempfile::tempdir().unwrap();
     let copied = Command::new("cp").arg("-r").arg(manifests()).arg(copy.path()).status().unwrap();
     assert!(copied.success());
     let mine = copy.path().join("manifests/overlays/mine");
     std::fs::create_dir(&mine).unwrap();
     std::fs::write(mine.join("kustomization.yaml"), text).unwrap();
+    std::fs::write(mine.join("policy.yaml"), "# mine\n").unwrap();
     let objects = objects(&kubectl(&["kustomize", mine.to_str().unwrap()]).success());
     assert!(objects[0].stands_in_the_way(), "{}", objects[0]);
     let pod = &named(&objects, "Deployment", "mirrorgate")["spec"]["template"]["spec"];
@@ -199,4 +200,5 @@ fn the_kustomization_of_the_page_is_one() {
     assert_eq!(pod["priorityClassName"], "system-cluster-critical");
     named(&objects, "ServiceMonitor", "mirrorgate");
     named(&objects, "ClusterRole", "mirrorgate-discover-pull-secrets");
+    assert_eq!(named(&objects, "ConfigMap", "mirrorgate-policy")["data"], json!({"policy.yaml": "# mine\n"}));
 }
