@@ -150,6 +150,19 @@ pub(crate) fn repository() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
+/// Takes away what keeps `caBundle` from being emptied; the next installation brings it back.
+pub(crate) async fn let_ca_bundles_be_emptied() {
+    kubectl(&["delete", "validatingadmissionpolicybinding", "mirrorgate-ca-bundle", "--ignore-not-found"]).success();
+    until("caBundle that may be emptied", 30, async || empty_ca_bundle(&["--dry-run=server"]).ok.then_some(())).await;
+}
+
+/// Tries to empty `caBundle` of the first webhook.
+pub(crate) fn empty_ca_bundle(arguments: &[&str]) -> Printed {
+    let empty = r#"[{"op": "add", "path": "/webhooks/0/clientConfig/caBundle", "value": ""}]"#;
+    let patch = ["patch", "mutatingwebhookconfiguration", "mirrorgate", "--type=json", "-p", empty];
+    kubectl(&[&patch, arguments].concat())
+}
+
 /// Starts, stops or restarts a process of the lab.
 pub(crate) fn part(action: &str, part: &str, signal: &str) {
     let mut command = Command::new(repository().join("tests/lab/part.sh"));

@@ -11,6 +11,7 @@ const COPIED: [(&str, &[&str]); 3] = [
     (
         "base",
         &[
+            "ca-bundle.yaml",
             "deployment.yaml",
             "disruption.yaml",
             "network-policy.yaml",

@@ -10,7 +10,7 @@ use serde_json::json;
 
 use crate::installed::under_load::{WEBHOOKS, trusted};
 use crate::installed::{Installed, Replica, figure, policy, run};
-use crate::lab::{client, kubectl, part, until};
+use crate::lab::{client, kubectl, let_ca_bundles_be_emptied, part, until};
 use crate::mirrorgate::{NAMESPACE, sha256};
 use crate::node::REGISTRY;
 use crate::pods::{images, pod};
@@ -80,6 +80,7 @@ async fn trap_24_three_replicas_from_nothing_agree_on_one_ca() {
     let namespace = enforced(&installed).await;
     let secrets = Api::<Secret>::namespaced(installed.lab.client.clone(), NAMESPACE);
     let mut authorities = Vec::new();
+    let_ca_bundles_be_emptied().await;
     for start in 1..=STARTS {
         end(&installed).await;
         secrets.delete("mirrorgate-serving", &DeleteParams::default()).await.unwrap();

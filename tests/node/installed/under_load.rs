@@ -12,7 +12,7 @@ use serde_json::json;
 
 use crate::installed::load::{AT_ONCE, Failure, Load};
 use crate::installed::{Installed, Replica, figure, policy, run};
-use crate::lab::{kubectl, until};
+use crate::lab::{empty_ca_bundle, kubectl, until};
 use crate::mirrorgate::{NAMESPACE, edit_policy, sha256};
 use crate::node::REGISTRY;
 use crate::pods::{images, pod};
@@ -111,20 +111,17 @@ async fn trap_23_no_call_fails_while_replicas_certificates_and_policies_change()
     })
     .await;
 
+    // In force some seconds after it was installed, and nothing tells when.
+    until("what empties caBundle to be refused", 30, async || {
+        (!empty_ca_bundle(&["--dry-run=server"]).ok).then_some(())
+    })
+    .await;
     for (webhook, kind, place) in WEBHOOKS {
-        load.during(&format!("caBundle of {webhook} emptied"));
+        load.during(&format!("caBundle of {webhook} to be emptied"));
         let path = format!("/webhooks/{place}/clientConfig/caBundle");
         let patch = json!([{"op": "replace", "path": path, "value": ""}]).to_string();
-        let from = Instant::now();
-        kubectl(&["patch", kind, "mirrorgate", "--type=json", "-p", &patch]).success();
-        trusted(&installed).await;
-        figure(&format!("caBundle of {webhook} mended, at most after"), format!("{:.2?}", from.elapsed()));
-        if webhook == "enforce" {
-            // Until it is mended, nobody is to be trusted.
-            let words = &["x509: certificate signed by unknown authority"];
-            let excuse = Excuse { from, to: Instant::now() + HEARD, words, share: 1.0 };
-            excuses.push(("caBundle of enforce emptied", excuse));
-        }
+        let refused = kubectl(&["patch", kind, "mirrorgate", "--type=json", "-p", &patch]);
+        assert!(!refused.ok && refused.err.contains("this would empty caBundle"), "{refused:?}");
         tokio::time::sleep(AFTERWARDS).await;
     }
 

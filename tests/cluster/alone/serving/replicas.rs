@@ -16,7 +16,9 @@ use tokio::task::JoinSet;
 use super::{
     NAME, SECRET, annotate, bundles, bundles_are_right, certificates, figure, held, secrets, served_at, write_bundles,
 };
-use crate::lab::{Lab, kubectl, kubectl_with, our_address, part, until, work};
+use crate::lab::{
+    Lab, empty_ca_bundle, kubectl, kubectl_with, let_ca_bundles_be_emptied, our_address, part, repository, until, work,
+};
 use crate::mirrorgate::{NAMESPACE, PART, arguments, get_at, kubeconfig};
 use crate::pods::{images, pod};
 
@@ -119,6 +121,7 @@ async fn follow<K>(
 #[tokio::test]
 async fn trap_24_three_replicas_from_nothing_agree_on_one_ca_twenty_times() {
     let lab = Lab::alone().await;
+    let_ca_bundles_be_emptied().await;
     part("stop", PART, "KILL");
     let mut ready = Vec::new();
     for round in 0..20 {
@@ -259,10 +262,42 @@ async fn trap_24_the_certificate_and_its_ca_are_renewed_under_load_without_a_fai
     assert!(!annotations.contains_key("mirrorgate.dev/renew"), "{annotations:?}");
 }
 
-/// `caBundle` is emptied under load, and mended: what fails are the calls of the moment in between.
+/// Nobody empties `caBundle` by mistake; what does not, passes.
+#[tokio::test]
+async fn what_would_empty_a_ca_bundle_is_refused() {
+    let lab = Lab::alone().await;
+    bundles_are_right(&lab).await;
+    let before = bundles(&lab).await;
+    let refused = until("the policy to be in force", 30, async || {
+        let printed = empty_ca_bundle(&["--dry-run=server"]);
+        (!printed.ok).then_some(printed)
+    })
+    .await;
+    assert!(refused.err.contains("this would empty caBundle") && refused.err.contains("(Forbidden)"), "{refused:?}");
+    let patch = |kind: &str, patch: serde_json::Value| {
+        kubectl(&["patch", kind, "mirrorgate", "--type=json", "-p", &patch.to_string()])
+    };
+    for (kind, webhook) in [("mutatingwebhookconfiguration", 1), ("validatingwebhookconfiguration", 0)] {
+        let path = format!("/webhooks/{webhook}/clientConfig/caBundle");
+        assert!(!patch(kind, json!([{"op": "remove", "path": path}])).ok);
+        assert!(!patch(kind, json!([{"op": "replace", "path": path, "value": ""}])).ok);
+    }
+    let manifest = repository().join("manifests/base/webhook.yaml");
+    let manifest = manifest.to_str().unwrap();
+    assert!(!kubectl(&["replace", "-f", manifest]).ok);
+    kubectl(&["apply", "-f", manifest]).success();
+    kubectl(&["apply", "--server-side", "--force-conflicts", "-f", manifest]).success();
+    let ignore = json!([{"op": "replace", "path": "/webhooks/0/failurePolicy", "value": "Ignore"}]);
+    patch("mutatingwebhookconfiguration", ignore).success();
+    assert_eq!(bundles(&lab).await, before);
+    kubectl(&["delete", "-f", manifest]).success();
+}
+
+/// `caBundle` is emptied under load where that is not refused, and mended: what fails are the calls of the moment in between.
 #[tokio::test]
 async fn an_emptied_ca_bundle_is_mended_within_milliseconds() {
     let lab = Lab::alone().await;
+    let_ca_bundles_be_emptied().await;
     let namespace = lab.namespace(Some("enforce")).await;
     bundles_are_right(&lab).await;
     let _second = SecondEndpoint::start().await;

@@ -6,7 +6,7 @@ use super::{
     SECRET, a_call_goes_well, bundles, bundles_are_right, certificates, event, figure, held, secrets, served_at, write,
     write_bundles,
 };
-use crate::lab::{Lab, part, until, work};
+use crate::lab::{Lab, let_ca_bundles_be_emptied, part, until, work};
 use crate::mirrorgate::{PART, get_at, metric, readiness, ready};
 
 #[tokio::test]
@@ -81,6 +81,7 @@ async fn the_key_of_another_certificate_is_replaced_at_once() {
 #[tokio::test]
 async fn from_nothing_it_is_ready_within_a_second_and_alive_from_the_start() {
     let lab = Lab::alone().await;
+    let_ca_bundles_be_emptied().await;
     let mut took = Vec::new();
     for _ in 0..5 {
         part("stop", PART, "KILL");

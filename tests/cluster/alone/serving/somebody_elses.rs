@@ -8,7 +8,7 @@ use rcgen::{
 };
 
 use super::{NAME, a_call_goes_well, bundles, bundles_are_right, event, held, served_at, write, write_bundles};
-use crate::lab::{Lab, our_address, repository, until, work};
+use crate::lab::{Lab, let_ca_bundles_be_emptied, our_address, repository, until, work};
 use crate::mirrorgate::{self, get_at, metric, readiness, ready};
 
 /// A CA, and what it signs.
@@ -153,6 +153,7 @@ async fn of_cert_managers_certificate_nothing_is_written() {
     let lab = Lab::alone().await;
     let namespace = lab.namespace(Some("enforce")).await;
     mirrorgate::run(&["--serving-certificate=cert-manager"]).await;
+    let_ca_bundles_be_emptied().await;
     let (ca, key) = (Authority::new(), KeyPair::generate().unwrap());
     // As its CA injector does.
     write_bundles(ca.pem.as_bytes());
