@@ -1,13 +1,11 @@
 //! The Secret `mirrorgate-serving` as it is watched: its four values, and what its annotation asks for.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
-use std::fmt;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use k8s_openapi::api::core::v1::Secret;
-use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde::de::{Deserialize, Deserializer};
 
 use crate::serving::{Content, KeyPem};
 
@@ -37,8 +35,8 @@ impl Kept for Serving {
     type Written = Written;
 
     fn keep(Written { metadata: WrittenMetadata { metadata, annotations }, data }: Written) -> (Metadata, Self) {
-        let Renew(renew) = annotations.unwrap_or_default();
-        (metadata, Self { content: data.unwrap_or_default().0, renew })
+        let Annotations { renew } = annotations.unwrap_or_default();
+        (metadata, Self { content: data.unwrap_or_default().into(), renew })
     }
 }
 
@@ -53,50 +51,42 @@ pub(in super::super) struct Written {
 struct WrittenMetadata {
     #[serde(flatten)]
     metadata: Metadata,
-    annotations: Option<Renew>,
+    annotations: Option<Annotations>,
 }
 
 /// Of the annotations, ours.
-#[derive(Default)]
-struct Renew(Option<String>);
-
-#[derive(Default)]
-struct Data(Content);
-
-struct Base64(Vec<u8>);
-
-impl<'de> Deserialize<'de> for Renew {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let all = BTreeMap::<Cow<'de, str>, Option<String>>::deserialize(deserializer);
-        all.map(|mut all| Self(all.remove(RENEW).flatten()))
-    }
+#[derive(Default, serde::Deserialize)]
+struct Annotations {
+    /// [`RENEW`]
+    #[serde(rename = "mirrorgate.dev/renew")]
+    renew: Option<String>,
 }
 
-impl<'de> Deserialize<'de> for Data {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Keys;
-        impl<'de> Visitor<'de> for Keys {
-            type Value = Data;
+/// Of `data`, what is ours: [`CERTIFICATE`], [`KEY`], [`AUTHORITIES`], [`AUTHORITY_KEY`].
+#[derive(Default, serde::Deserialize)]
+#[serde(default)]
+struct Data {
+    #[serde(rename = "tls.crt")]
+    certificate: Base64,
+    #[serde(rename = "tls.key")]
+    key: Base64,
+    #[serde(rename = "ca.crt")]
+    authorities: Base64,
+    #[serde(rename = "ca.key")]
+    authority_key: Base64,
+}
 
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("the data of a Secret")
-            }
+#[derive(Default)]
+struct Base64(Vec<u8>);
 
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Data, A::Error> {
-                let mut content = Content::default();
-                while let Some(key) = map.next_key::<Cow<'de, str>>()? {
-                    match &*key {
-                        CERTIFICATE => content.certificate = map.next_value::<Base64>()?.0,
-                        KEY => content.key = KeyPem::from(map.next_value::<Base64>()?.0),
-                        AUTHORITIES => content.authorities = map.next_value::<Base64>()?.0,
-                        AUTHORITY_KEY => content.authority_key = KeyPem::from(map.next_value::<Base64>()?.0),
-                        _ => drop(map.next_value::<IgnoredAny>()?),
-                    }
-                }
-                Ok(Data(content))
-            }
+impl From<Data> for Content {
+    fn from(Data { certificate, key, authorities, authority_key }: Data) -> Self {
+        Self {
+            certificate: certificate.0,
+            key: KeyPem::from(key.0),
+            authorities: authorities.0,
+            authority_key: KeyPem::from(authority_key.0),
         }
-        deserializer.deserialize_map(Keys)
     }
 }
 

@@ -274,16 +274,15 @@ impl WebhookWatches {
         self.trusting.send_if_modified(|trusting| std::mem::replace(&mut trusting.anybody, anybody) != anybody);
         let Some(wanted) = self.wanted.borrow().clone() else { return };
         let bundle = STANDARD.encode(&wanted);
-        let mut wrong = Vec::new();
-        for kind in [Kind::Mutating, Kind::Validating] {
-            match self.seen.get(&kind) {
-                None => wrong.push(format!("the {} {WEBHOOKS} is not listed yet", kind.as_str())),
-                Some(Some(webhooks)) if !patch(webhooks, &bundle).is_empty() => {
-                    wrong.push(format!("caBundle of the {} {WEBHOOKS} is not ours yet", kind.as_str()));
-                }
-                Some(_) => {}
+        let [mutating, validating] = [Kind::Mutating, Kind::Validating].map(|kind| match self.seen.get(&kind) {
+            None => Some(format!("the {} {WEBHOOKS} is not listed yet", kind.as_str())),
+            Some(Some(webhooks)) if !patch(webhooks, &bundle).is_empty() => {
+                Some(format!("caBundle of the {} {WEBHOOKS} is not ours yet", kind.as_str()))
             }
-        }
+            Some(_) => None,
+        });
+        let mutating_is_right = mutating.is_none();
+        let wrong: Vec<String> = mutating.into_iter().chain(validating).collect();
         let faults = self.announcer.wrong().map(ToOwned::to_owned);
         let remark = (!wrong.is_empty()).then(|| wrong.into_iter().chain(faults).collect::<Vec<_>>().join("; "));
         self.trusting.send_if_modified(|trusting| {
@@ -297,8 +296,7 @@ impl WebhookWatches {
         });
         // Once ready, we are: what others do to the configuration is mended, and makes no replica less able to serve. The
         // guard of the policy is asked by `Ignore`, and no pod waits for it: it is remarked on alone.
-        let is_right = |there: &Option<Webhooks>| there.as_ref().is_none_or(|there| patch(there, &bundle).is_empty());
-        if self.seen.get(&Kind::Mutating).is_some_and(is_right) {
+        if mutating_is_right {
             self.readiness.set(READINESS, Ok(()));
         }
         self.readiness.remark(READINESS, CA_BUNDLE, remark);
