@@ -11,7 +11,7 @@ use std::process::Command;
 use serde_json::{Value, json};
 
 use super::procedures::namespace;
-use crate::lab::{Lab, Printed, kubectl, kubectl_with, part, repository, until, work};
+use crate::lab::{Lab, Printed, kubectl, kubectl_with, let_ca_bundles_be_emptied, part, repository, until, work};
 use crate::mirrorgate::{NAMESPACE, PART, in_force, ready};
 use crate::registry::{Authority, Registry};
 
@@ -350,6 +350,7 @@ async fn a_registry_that_the_nodes_would_refuse_is_told() {
 async fn trap_24_a_ca_bundle_that_does_not_vouch_for_the_certificate_is_told_and_put_right() {
     let lab = Lab::alone().await;
     let cluster = Cluster::healthy(&lab).await;
+    let_ca_bundles_be_emptied().await;
     stop();
     let other = Authority::new("Another CA").pem;
     fs::write(cluster.folder.join("other.crt"), other).unwrap();
