@@ -110,9 +110,16 @@ pub(super) struct Facts {
     pub(super) endpoints: Read<Vec<EndpointSlice>>,
     pub(super) serving: Read<ServingPair>,
     pub(super) policy: Read<ConfigMap>,
-    pub(super) label_policy: Read<ValidatingAdmissionPolicy>,
-    pub(super) label_binding: Read<ValidatingAdmissionPolicyBinding>,
+    /// The one that guards `caBundle`, and the one for the label.
+    pub(super) bundle_policy: AdmissionPolicy,
+    pub(super) label_policy: AdmissionPolicy,
     pub(super) namespaces: Read<Vec<Labelled>>,
+}
+
+/// A ValidatingAdmissionPolicy of ours, and its binding.
+pub(super) struct AdmissionPolicy {
+    pub(super) policy: Read<ValidatingAdmissionPolicy>,
+    pub(super) binding: Read<ValidatingAdmissionPolicyBinding>,
 }
 
 /// The Secret with the serving pair, as far as it is there. Without `Debug`: it has the key.
@@ -252,8 +259,8 @@ pub(super) mod tests {
             endpoints: no(),
             serving: no(),
             policy: no(),
-            label_policy: no(),
-            label_binding: no(),
+            bundle_policy: AdmissionPolicy { policy: no(), binding: no() },
+            label_policy: AdmissionPolicy { policy: no(), binding: no() },
             namespaces: no(),
         }
     }

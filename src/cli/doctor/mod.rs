@@ -8,6 +8,7 @@ mod api_server;
 mod certificate;
 mod facts;
 mod finding;
+mod guards;
 mod opt_in;
 mod output;
 mod policy;
@@ -112,6 +113,7 @@ async fn examine(namespace: String, context: Option<String>, with_probes: bool) 
     let (policy, said) = policy::check(&facts);
     findings.extend(said);
     findings.extend(access_of(&facts, policy.as_ref(), &reader).await);
+    findings.extend(guards::check(&facts));
     findings.extend(opt_in::check(&facts));
     let bundles = bundles(policy.as_ref(), &reader).await;
     findings.extend(policy::ca_bundles(&bundles));

@@ -1,23 +1,12 @@
-//! Which namespaces opted in and how, labels that look like a slip of the hand, and the policy that refuses those.
-
-use serde_json::{Value, json};
+//! Which namespaces opted in and how, and labels that look like a slip of the hand.
 
 use crate::image::Escaped;
-use crate::yaml::{Limits, parse_documents};
 
-use super::facts::{Facts, Labelled, MODE, Mode, Unread, is_left_out};
+use super::facts::{Facts, Labelled, MODE, Mode, is_left_out};
 use super::finding::{Finding, State, counted, some_of};
-use super::webhooks::is_as_shipped;
 
 const CHECK: &str = "namespaces";
 const LABELS: &str = "labels";
-const GUARD: &str = "opt-in-policy";
-
-/// The ValidatingAdmissionPolicy for the label, and its binding.
-pub(super) const POLICY: &str = "mirrorgate-opt-in-label";
-
-/// Both, as they ship.
-const MANIFEST: &str = include_str!("../../../manifests/base/opt-in-label.yaml");
 
 /// The parts of the label's key.
 const PREFIX: &str = "mirrorgate";
@@ -29,15 +18,11 @@ const NEAR: usize = 2;
 const MOST_CHARS: usize = 80;
 
 pub(super) fn check(facts: &Facts) -> Vec<Finding> {
-    let mut findings = vec![guard(facts)];
     let namespaces = match &facts.namespaces {
         Ok(namespaces) => namespaces,
-        Err(why) => {
-            findings.push(Finding::unread(CHECK, "which namespaces opted in", why));
-            return findings;
-        }
+        Err(why) => return vec![Finding::unread(CHECK, "which namespaces opted in", why)],
     };
-    findings.push(opted_in(facts));
+    let mut findings = vec![opted_in(facts)];
     let slips: Vec<Finding> = namespaces.iter().flat_map(|namespace| slips(namespace, &facts.namespace)).collect();
     if slips.is_empty() {
         findings
@@ -62,68 +47,6 @@ fn opted_in(facts: &Facts) -> Finding {
         return Finding::ok(CHECK, format!("{message} {MODE}=audit"));
     }
     Finding::ok(CHECK, format!("{}, {}", one("enforced", enforced), one("audited", audited)))
-}
-
-/// The policy that refuses labels with another value.
-fn guard(facts: &Facts) -> Finding {
-    let consequence = "a label with a slip in its value is taken, and the namespace's pods pass unseen";
-    for (what, unread) in [
-        ("ValidatingAdmissionPolicy", facts.label_policy.as_ref().err()),
-        ("ValidatingAdmissionPolicyBinding", facts.label_binding.as_ref().err()),
-    ] {
-        match unread {
-            None => {}
-            Some(Unread::Absent) => {
-                let message = format!("there is no {what} {POLICY}: {consequence}");
-                return Finding::warning(GUARD, message).remedy(facts.restore("opt-in-label.yaml"));
-            }
-            Some(why) => return Finding::unread(GUARD, &format!("{what} {POLICY}"), why),
-        }
-    }
-    let binding = facts.label_binding.as_ref().ok().and_then(|binding| binding.spec.as_ref());
-    let actions = binding.and_then(|spec| spec.validation_actions.as_deref()).unwrap_or_default();
-    if !actions.iter().any(|action| action == "Deny") {
-        let message = format!("the binding {POLICY} does not deny: {consequence}");
-        return Finding::warning(GUARD, message).remedy(facts.restore("opt-in-label.yaml"));
-    }
-    let is = |kind: &str, spec: Option<Value>| {
-        let (mut spec, mut shipped) = (spec.unwrap_or_default(), shipped(kind));
-        with_defaults(&mut spec);
-        with_defaults(&mut shipped);
-        is_as_shipped(&shipped, &spec) && is_as_shipped(&spec, &shipped)
-    };
-    let policy = facts.label_policy.as_ref().ok().and_then(|policy| serde_json::to_value(policy.spec.as_ref()?).ok());
-    let binding = binding.and_then(|spec| serde_json::to_value(spec).ok());
-    for (what, same) in [
-        ("ValidatingAdmissionPolicy", is("ValidatingAdmissionPolicy", policy)),
-        ("ValidatingAdmissionPolicyBinding", is("ValidatingAdmissionPolicyBinding", binding)),
-    ] {
-        if !same {
-            let message = format!("the {what} {POLICY} is not as shipped; if it lets a label pass: {consequence}");
-            return Finding::warning(GUARD, message).remedy(facts.restore("opt-in-label.yaml"));
-        }
-    }
-    Finding::ok(GUARD, format!("{POLICY} refuses other values of the label {MODE}"))
-}
-
-/// The spec that ships of this kind.
-fn shipped(kind: &str) -> Value {
-    let documents = parse_documents(MANIFEST, Limits::POLICY).unwrap_or_default();
-    let mut documents = documents.iter().map(|document| document.to_json());
-    documents.find(|document| document["kind"] == kind).map(|mut document| document["spec"].take()).unwrap_or_default()
-}
-
-/// What the API server fills in.
-fn with_defaults(spec: &mut Value) {
-    let Some(constraints) = spec.get_mut("matchConstraints").and_then(Value::as_object_mut) else { return };
-    constraints.entry("matchPolicy").or_insert_with(|| json!("Equivalent"));
-    constraints.entry("namespaceSelector").or_insert_with(|| json!({}));
-    constraints.entry("objectSelector").or_insert_with(|| json!({}));
-    for rule in constraints.get_mut("resourceRules").and_then(Value::as_array_mut).into_iter().flatten() {
-        if let Some(rule) = rule.as_object_mut() {
-            rule.entry("scope").or_insert_with(|| json!("*"));
-        }
-    }
 }
 
 /// What is wrong with the labels of one namespace.
@@ -220,8 +143,6 @@ fn cut(text: &str) -> Escaped<'_> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::from_value;
-
     use super::super::facts::tests::facts;
     use super::*;
 
@@ -324,43 +245,5 @@ mod tests {
         let finding = opted_in(&Facts { namespaces: Ok(namespaces), ..facts() });
         assert_eq!(finding.message, "1 enforced (team-a), 1 audited (team-b)");
         assert_eq!(opted_in(&Facts { namespaces: Ok(Vec::new()), ..facts() }).state, State::Ok);
-    }
-
-    /// What ships, after a change of the specs of policy and binding.
-    fn changed(change: impl FnOnce(&mut Value, &mut Value)) -> State {
-        let mut policy = shipped("ValidatingAdmissionPolicy");
-        let mut binding = shipped("ValidatingAdmissionPolicyBinding");
-        with_defaults(&mut policy);
-        change(&mut policy, &mut binding);
-        let policy = from_value(json!({ "spec": policy })).unwrap();
-        let binding = from_value(json!({ "spec": binding })).unwrap();
-        guard(&Facts { label_policy: Ok(policy), label_binding: Ok(binding), ..facts() }).state
-    }
-
-    #[test]
-    fn a_policy_for_the_label_that_lets_some_pass_is_told() {
-        assert_eq!(changed(|_, _| {}), State::Ok);
-        let some = || json!({"namespaceSelector": {"matchLabels": {"x": "y"}}});
-        assert_eq!(changed(|_, binding| binding["matchResources"] = some()), State::Warning);
-        assert_eq!(changed(|_, binding| binding["policyName"] = json!("another")), State::Warning);
-        assert_eq!(changed(|policy, _| policy["validations"][0]["expression"] = json!("true")), State::Warning);
-        assert_eq!(
-            changed(|policy, _| policy["matchConstraints"]["namespaceSelector"] = some()["namespaceSelector"].take()),
-            State::Warning
-        );
-        let never = json!({"name": "never", "expression": "false"});
-        let conditions =
-            |policy: &mut Value, _: &mut Value| policy["matchConditions"].as_array_mut().unwrap().push(never);
-        assert_eq!(changed(conditions), State::Warning);
-    }
-
-    #[test]
-    fn the_policy_for_the_label_has_to_deny() {
-        let with = |actions: Value| changed(|_, binding| binding["validationActions"] = actions);
-        assert_eq!(with(json!(["Deny"])), State::Ok);
-        assert_eq!(with(json!(["Warn"])), State::Warning);
-        let absent = guard(&Facts { label_policy: Err(Unread::Absent), ..facts() });
-        assert!(absent.state == State::Warning && absent.remedy.is_some());
-        assert_eq!(guard(&facts()).state, State::Unknown);
     }
 }

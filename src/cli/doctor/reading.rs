@@ -6,10 +6,7 @@ use std::time::Duration;
 use futures::StreamExt as _;
 use futures::stream;
 use jiff::Timestamp;
-use k8s_openapi::api::admissionregistration::v1::{
-    MutatingWebhookConfiguration, ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding,
-    ValidatingWebhookConfiguration,
-};
+use k8s_openapi::api::admissionregistration::v1::{MutatingWebhookConfiguration, ValidatingWebhookConfiguration};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::authorization::v1::{ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec};
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Pod, Secret, Service, ServiceAccount};
@@ -30,7 +27,8 @@ use crate::probe::MOST_BUNDLE_BYTES;
 use crate::trust::{Bundle, Pool};
 
 use super::super::rbac::SERVICE_ACCOUNT;
-use super::facts::{Access, Facts, Labelled, Read, ServingPair, Unread};
+use super::facts::{Access, AdmissionPolicy, Facts, Labelled, Read, ServingPair, Unread};
+use super::guards::{self, Guard};
 
 /// An API server that takes longer for one answer is not waited for.
 const LONGEST_CALL: Duration = Duration::from_secs(5);
@@ -131,23 +129,15 @@ impl Reader {
             ),
             self.endpoints(),
         );
-        let (serving, policy, label_policy, label_binding, namespaces) = tokio::join!(
+        let (serving, policy, bundle_policy, label_policy, namespaces) = tokio::join!(
             self.serving(),
             self.get::<ConfigMap>(
                 Api::namespaced(self.client.clone(), &self.namespace),
                 own("configmaps", ""),
                 POLICY_CONFIG_MAP
             ),
-            self.get::<ValidatingAdmissionPolicy>(
-                Api::all(self.client.clone()),
-                admission("validatingadmissionpolicies"),
-                super::opt_in::POLICY
-            ),
-            self.get::<ValidatingAdmissionPolicyBinding>(
-                Api::all(self.client.clone()),
-                admission("validatingadmissionpolicybindings"),
-                super::opt_in::POLICY
-            ),
+            self.admission_policy(&guards::CA_BUNDLE),
+            self.admission_policy(&guards::LABEL),
             self.namespaces(),
         );
         Facts {
@@ -161,10 +151,19 @@ impl Reader {
             endpoints,
             serving,
             policy,
+            bundle_policy,
             label_policy,
-            label_binding,
             namespaces,
         }
+    }
+
+    async fn admission_policy(&self, guard: &Guard) -> AdmissionPolicy {
+        let access = |resource| Access::to("get", "admissionregistration.k8s.io", resource);
+        let (policy, binding) = tokio::join!(
+            self.get(Api::all(self.client.clone()), access("validatingadmissionpolicies"), guard.name),
+            self.get(Api::all(self.client.clone()), access("validatingadmissionpolicybindings"), guard.name),
+        );
+        AdmissionPolicy { policy, binding }
     }
 
     async fn endpoints(&self) -> Read<Vec<EndpointSlice>> {

@@ -211,6 +211,7 @@ async fn a_healthy_cluster_is_all_ok() {
         "ca-bundle",
         "policy",
         "access",
+        "ca-bundle-policy",
         "opt-in-policy",
         "namespaces",
         "labels",
@@ -248,6 +249,10 @@ async fn what_was_deleted_is_told_and_comes_back() {
 
     kubectl(&["delete", "validatingwebhookconfiguration", "mirrorgate"]).success();
     cluster.mends("webhooks", "warning", "a broken policy is not refused").await;
+    cluster.is_healthy().await;
+
+    kubectl(&["delete", "validatingadmissionpolicy", "mirrorgate-ca-bundle"]).success();
+    cluster.mends("ca-bundle-policy", "warning", "there is no ValidatingAdmissionPolicy mirrorgate-ca-bundle").await;
     cluster.is_healthy().await;
 
     kubectl(&["delete", "clusterrolebinding", "mirrorgate-pull-secrets"]).success();
@@ -288,6 +293,12 @@ async fn what_was_changed_is_told_and_put_right() {
         r#"{"webhooks": [{"name": "enforce.mirrorgate.dev", "namespaceSelector": {"matchExpressions": []}}]}"#;
     kubectl(&["patch", "mutatingwebhookconfiguration", "mirrorgate", "-p", selector]).success();
     cluster.mends("webhooks", "fault", "another namespaceSelector").await;
+    cluster.is_healthy().await;
+
+    let warn = r#"{"spec": {"validationActions": ["Warn"]}}"#;
+    kubectl(&["patch", "validatingadmissionpolicybinding", "mirrorgate-ca-bundle", "-p", warn, "--type=merge"])
+        .success();
+    cluster.mends("ca-bundle-policy", "warning", "the binding mirrorgate-ca-bundle does not deny").await;
     cluster.is_healthy().await;
 
     // Past the policy that would refuse it.
@@ -370,6 +381,7 @@ async fn trap_24_a_ca_bundle_that_does_not_vouch_for_the_certificate_is_told_and
     let fault = cluster.complains("webhook-call", "fault", "the API server cannot call mirrorgate").await;
     assert!(fault.message.contains("connection refused"), "{fault:?}");
     start().await;
+    cluster.mends("ca-bundle-policy", "warning", "there is no ValidatingAdmissionPolicyBinding").await;
     cluster.is_healthy().await;
 }
 
