@@ -85,6 +85,10 @@ func TestAlerts(t *testing.T) {
 			`apiserver_admission_webhook_fail_open_count{name="other.example",type="admit"} 0+1x360`,
 			`apiserver_admission_webhook_fail_open_count{name="audit.mirrorgate.dev",type="admit"} 0+1x360`},
 		{"MirrorgateReplicaNotReady", fmt.Sprintf(replica, "1x360", "1x355 0x5"), fmt.Sprintf(replica, "1x360", "1x300 0x60")},
+		{"MirrorgateReplicasMissing",
+			`kube_deployment_status_replicas_unavailable{deployment="mirrorgate",namespace="x"} 0x350 1x10
+			kube_deployment_status_replicas_unavailable{deployment="other",namespace="x"} 1x360`,
+			`kube_deployment_status_replicas_unavailable{deployment="mirrorgate",namespace="x"} 0x340 1x20`},
 		{"MirrorgatePolicyFaulty", `mirrorgate_policy_errors{pod="a"} 0x360`, `mirrorgate_policy_errors{pod="a"} 0x300 2x60`},
 		{"MirrorgatePoliciesDiffer",
 			`mirrorgate_policy_info{pod="a",sha256="x",generation="7"} 1x360
@@ -108,9 +112,17 @@ func TestAlerts(t *testing.T) {
 		{"MirrorgateRegistriesUntrusted",
 			`mirrorgate_probes_total{verdict="untrusted",class="expired",pod="a"} 0+1x60 60x300`,
 			`mirrorgate_probes_total{verdict="untrusted",class="expired",pod="a"} 0+1x360`},
+		// Twice, nine minutes from each other; and every four minutes.
+		{"MirrorgateRegistriesUntrusted",
+			`mirrorgate_probes_total{verdict="untrusted",class="expired",pod="a"} 0x343 1x8 2x7`,
+			`mirrorgate_probes_total{verdict="untrusted",class="expired",pod="a"} 0x340 1x3 2x3 3x3 4x3 5x3`},
 		{"MirrorgateRegistriesUnreachable",
 			`mirrorgate_probes_total{verdict="trusted",class="ok",pod="a"} 0+1x360`,
 			`mirrorgate_probes_total{verdict="unreachable",class="timed-out",pod="a"} 0+1x360`},
+		// Twice, nine minutes from each other; and every four minutes.
+		{"MirrorgateRegistriesUnreachable",
+			`mirrorgate_probes_total{verdict="unreachable",class="timed-out",pod="a"} 0x343 1x8 2x7`,
+			`mirrorgate_probes_total{verdict="unreachable",class="timed-out",pod="a"} 0x340 1x3 2x3 3x3 4x3 5x3`},
 		{"MirrorgatePullSecretsUnfit",
 			`mirrorgate_pull_secrets_total{state="covers",pod="a"} 0+1x360`,
 			`mirrorgate_pull_secrets_total{state="missing",pod="a"} 0+1x360`},

@@ -89,6 +89,7 @@ fn faults(scrapes: &[String], queries: &[Query]) -> Vec<String> {
         "others": {
             "apiserver_admission_webhook_rejection_count": ["name", "type", "operation", "error_type", "rejection_code"],
             "apiserver_admission_webhook_fail_open_count": ["name", "type"],
+            "kube_deployment_status_replicas_unavailable": ["namespace", "deployment"],
             "container_memory_working_set_bytes": ["container", "namespace", "pod"],
             "container_cpu_usage_seconds_total": ["container", "namespace", "pod"],
         },
