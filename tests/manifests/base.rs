@@ -5,7 +5,7 @@ use std::process::Command;
 use serde_json::json;
 
 use crate::lab::{folder, know_the_kinds_of_others, kubectl, kubectl_with, manifests, turn, until};
-use crate::objects::{kustomized, named, objects};
+use crate::objects::{Object, kustomized, named, objects};
 
 const NAMESPACE: &str = "mirrorgate-system";
 
@@ -179,13 +179,16 @@ fn the_network_policy_lets_in_what_is_served() {
     assert_eq!(policy["egress"][0]["ports"][0], json!({"protocol": "TCP"}));
 }
 
-/// What `manifests/README.md` says of a kustomization of one's own, in the folder that it names.
+/// What `manifests/README.md` and the monitoring component say of a kustomization of one's own, in the folder that the page names.
 #[test]
 fn the_kustomization_of_the_page_is_one() {
     let page = std::fs::read_to_string(manifests().join("README.md")).unwrap();
     let blocks: Vec<_> = page.split("```yaml\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
     let [kustomization, patch, policy] = blocks[..] else { panic!("{} blocks", blocks.len()) };
-    let text = format!("{kustomization}patches:\n{patch}{policy}");
+    let component = std::fs::read_to_string(manifests().join("components/monitoring/kustomization.yaml")).unwrap();
+    let label = component.lines().skip_while(|line| *line != "#   patches:").skip(1);
+    let label: Vec<&str> = label.map_while(|line| line.strip_prefix("#   ")).collect();
+    let text = format!("{kustomization}patches:\n{patch}{}\n{policy}", label.join("\n"));
     let copy = tempfile::tempdir().unwrap();
     let copied = Command::new("cp").arg("-r").arg(manifests()).arg(copy.path()).status().unwrap();
     assert!(copied.success());
@@ -198,7 +201,9 @@ fn the_kustomization_of_the_page_is_one() {
     let pod = &named(&objects, "Deployment", "mirrorgate")["spec"]["template"]["spec"];
     assert_eq!(pod["containers"][0]["image"], "registry.corp/tools/mirrorgate:0.1.0");
     assert_eq!(pod["priorityClassName"], "system-cluster-critical");
-    named(&objects, "ServiceMonitor", "mirrorgate");
+    let is_labelled = |object: &&Object| object.0["metadata"]["labels"]["release"] == "NAME";
+    let labelled: Vec<&str> = objects.iter().filter(is_labelled).map(Object::kind).collect();
+    assert_eq!(labelled, ["ServiceMonitor", "PrometheusRule"]);
     named(&objects, "ClusterRole", "mirrorgate-discover-pull-secrets");
     assert_eq!(named(&objects, "ConfigMap", "mirrorgate-policy")["data"], json!({"policy.yaml": "# mine\n"}));
 }
