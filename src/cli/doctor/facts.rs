@@ -189,6 +189,13 @@ impl Facts {
                 self.namespace
             );
         }
+        if self.namespace != SHIPPED_NAMESPACE {
+            // The chart, rendered by something else than Helm. What kustomize takes would turn the webhooks away from here.
+            return format!(
+                "# apply again what {} was made from, the chart mostly: manifests/base is for {SHIPPED_NAMESPACE} alone",
+                self.namespace
+            );
+        }
         let folder = match Maker::of(self) {
             Maker::SelfManaged | Maker::Files => "manifests/base",
             Maker::Own => "manifests/overlays/own-certificate",
@@ -264,6 +271,7 @@ pub(super) mod tests {
             namespaces: no(),
         }
     }
+
     #[test]
     fn what_is_put_back_is_one_file_where_that_can_be() {
         let deployment = |argument: &str| {
@@ -276,7 +284,10 @@ pub(super) mod tests {
         assert!(cert_manager.restore("webhook.yaml").starts_with("kubectl apply -k manifests/overlays/cert-manager "));
         assert_eq!(cert_manager.restore("rbac.yaml"), "kubectl apply -f manifests/base/rbac.yaml");
         let elsewhere = Facts { namespace: "elsewhere".to_owned(), ..facts() };
-        assert!(elsewhere.restore("rbac.yaml").starts_with("kubectl apply -k manifests/base "));
+        assert_eq!(
+            elsewhere.restore("rbac.yaml"),
+            "# apply again what elsewhere was made from, the chart mostly: manifests/base is for mirrorgate-system alone"
+        );
     }
 
     #[test]
