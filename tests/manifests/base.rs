@@ -68,7 +68,9 @@ fn applied_and_deleted_it_leaves_nothing() {
         assert_eq!(applied.lines().count(), objects.len(), "{applied}");
         assert!(applied.lines().all(|line| line.ends_with(" created")), "{applied}");
         let again = kubectl(&["apply", "--validate=strict", "-k", &folder]).success();
-        assert!(again.lines().all(|line| line.ends_with(" unchanged") || line.ends_with(" configured")), "{again}");
+        // kubectl always patches a budget. Whatever else is, says less than the API server fills in, and is never in order to who compares.
+        let is_settled = |line: &str| line.ends_with(" unchanged") || line.starts_with("poddisruptionbudget.policy/");
+        assert!(again.lines().all(is_settled), "{again}");
         // Nobody answers here: an enforced namespace fails closed.
         until("the webhook to be in force", 10, || {
             let refused = create_a_pod();
