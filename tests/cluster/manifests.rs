@@ -95,6 +95,7 @@ async fn the_service_account_may_do_what_is_used_and_nothing_else() {
         "watch secrets",
         "get secret/harbor-pull",
         "update secret/harbor-pull",
+        "update secret/mirrorgate-serving",
         "delete secret/mirrorgate-serving",
         "get mutatingwebhookconfigurations.admissionregistration.k8s.io",
         "patch mutatingwebhookconfigurations.admissionregistration.k8s.io/other",

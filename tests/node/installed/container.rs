@@ -123,7 +123,7 @@ const OWN: &[&str] = &[
     "endpointslices.discovery.k8s.io [list]",
     "events.events.k8s.io [create]",
     "secrets [create]",
-    "secrets [mirrorgate-serving] [get list watch update patch]",
+    "secrets [mirrorgate-serving] [get list watch patch]",
 ];
 const EVERYWHERE: &[&str] = &[
     "mutatingwebhookconfigurations.admissionregistration.k8s.io [mirrorgate] [get list watch patch]",
