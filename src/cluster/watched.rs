@@ -30,9 +30,9 @@ pub(super) struct Watched<O, C> {
 #[derive(serde::Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Metadata {
-    name: Option<String>,
-    namespace: Option<String>,
-    resource_version: Option<String>,
+    pub(super) name: Option<String>,
+    pub(super) namespace: Option<String>,
+    pub(super) resource_version: Option<String>,
 }
 
 impl<O, C> Watched<O, C> {

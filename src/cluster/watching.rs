@@ -22,6 +22,9 @@ pub(super) enum Fault {
     Other(String),
 }
 
+/// For a request.
+const TIMEOUT: Duration = Duration::from_secs(5);
+
 /// A watch that breaks this soon after its list was never up.
 const AT_ONCE: Duration = Duration::from_millis(250);
 
@@ -105,6 +108,14 @@ fn pause(pauses: Pauses, faults: u32, random: u64) -> Duration {
     let doubled = 1 << faults.saturating_sub(1).min(10);
     let most = pauses.first.saturating_mul(doubled).min(pauses.longest);
     most.mul_f64(0.5 + random as f64 / u64::MAX as f64 / 2.0)
+}
+
+/// What the API server answers to a request, if it does in time.
+pub(super) async fn in_time<T>(request: impl Future<Output = Result<T, kube::Error>>) -> Result<T, kube::Error> {
+    match tokio::time::timeout(TIMEOUT, request).await {
+        Ok(answered) => answered,
+        Err(_) => Err(kube::Error::Service(format!("no answer within {} s", TIMEOUT.as_secs()).into())),
+    }
 }
 
 impl Fault {

@@ -16,4 +16,4 @@ pub use held::{Content, Held};
 pub use in_force::{Concerns, InForce, READINESS as CERTIFICATE_READINESS};
 pub use making::{AUTHORITY_LIFE, Authority, LEAF_LIFE, Made, MakingError};
 pub use pair::{KeyPem, Pair, PairFault};
-pub use step::{Found, Others, Reason, Renewal, Step, step, waits_for_replicas};
+pub use step::{Awaited, Found, Others, Reason, Renewal, Step, step};

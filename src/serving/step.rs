@@ -10,7 +10,8 @@
 //! signed       B A        B            until every replica serves it, or the last one by A has expired
 //! steady       B          B
 //! ```
-//! The key of A is not needed after the first step: `ca.key` is always the key of the first CA.
+//! The key of A is not needed after the first step: `ca.key` is always the key of the first CA. It is the step that cannot be
+//! taken back, and is not taken before the caBundle of every webhook has A: where that cannot be written, B would never be known.
 
 use std::sync::Arc;
 
@@ -47,6 +48,8 @@ pub struct Others {
     pub webhooks_have_it: bool,
     /// Every replica serves a certificate that it signed.
     pub replicas_serve_it: bool,
+    /// One of them may have what a Secret held that is gone.
+    pub may_put_it_back: bool,
 }
 
 /// What is to be done next.
@@ -54,6 +57,8 @@ pub struct Others {
 pub enum Step {
     /// Nothing.
     Rest,
+    /// Nothing yet.
+    Await(Awaited),
     /// Nothing, though the Secret cannot be used: what is in force serves on.
     Keep(PairFault),
     /// The Secret is gone or empty: what is in force goes back there.
@@ -66,6 +71,19 @@ pub enum Step {
     BeginChange(Reason),
     /// The first CA alone is left.
     EndChange,
+}
+
+/// What is waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Awaited {
+    /// That another replica puts the Secret back.
+    PutBack,
+    /// Before another CA is made: that the webhooks trust the one that there is.
+    Beginning,
+    /// That the webhooks trust the new CA, too.
+    Webhooks,
+    /// That every replica serves a certificate of the new CA.
+    Replicas,
 }
 
 /// Why something is made.
@@ -102,7 +120,7 @@ impl Step {
         match self {
             Self::PutBack | Self::MakeAll(_) => true,
             Self::Sign(reason) => matches!(reason, Reason::Unusable(_)),
-            Self::Rest | Self::Keep(_) | Self::BeginChange(_) | Self::EndChange => false,
+            Self::Rest | Self::Await(_) | Self::Keep(_) | Self::BeginChange(_) | Self::EndChange => false,
         }
     }
 
@@ -110,7 +128,7 @@ impl Step {
     #[must_use]
     pub fn grants(&self, renewal: Renewal) -> bool {
         match self {
-            Self::Rest | Self::Keep(_) | Self::EndChange => false,
+            Self::Rest | Self::Await(_) | Self::Keep(_) | Self::EndChange => false,
             Self::Sign(_) => renewal == Renewal::Certificate,
             Self::PutBack | Self::MakeAll(_) | Self::BeginChange(_) => true,
         }
@@ -133,7 +151,7 @@ impl Step {
             Found::Absent => None,
         };
         Ok(match self {
-            Self::Rest | Self::Keep(_) => None,
+            Self::Rest | Self::Await(_) | Self::Keep(_) => None,
             Self::PutBack => in_force.map(|held| held.content().clone()),
             Self::MakeAll(_) => {
                 let (authority, made) = Authority::make(now, AUTHORITY_LIFE)?;
@@ -181,27 +199,20 @@ pub fn step(found: Found<'_>, in_force: Option<&Held>, others: Others, name: &st
     let (held, renewal) = match found {
         Found::Present(held, renewal) if !held.content().is_empty() => (held, renewal),
         Found::Present(..) | Found::Absent if good.is_some() => return Step::PutBack,
+        // Another CA in its place would be one that nobody trusts yet.
+        Found::Present(..) | Found::Absent if others.may_put_it_back => return Step::Await(Awaited::PutBack),
         Found::Present(..) | Found::Absent => return Step::MakeAll(Reason::Nothing),
     };
     if let Err(fault) = is_usable(held, name, now) {
         return mend(held, good, fault, now);
     }
     if !held.signs() {
-        // Somebody else's. It serves as long as it may; then ours follows it, as one CA follows another.
-        return match renewal {
-            // Nobody here can renew it by its own CA.
-            Some(Renewal::Certificate | Renewal::Authority) => Step::BeginChange(Reason::Asked),
-            None if is_due(held, now) => Step::BeginChange(Reason::Due),
-            None => Step::Rest,
-        };
+        follow(held, renewal, others, now)
+    } else if held.authorities().len() > 1 {
+        go_on(held, renewal, others, now)
+    } else {
+        renew(held, renewal, others, now)
     }
-    if held.authorities().len() > 1 { go_on(held, renewal, others, now) } else { renew(held, renewal, now) }
-}
-
-/// Where in a change of CAs a Secret is that [`step`] finds in order.
-#[must_use]
-pub fn waits_for_replicas(held: &Held) -> bool {
-    held.authorities().len() > 1 && held.signs() && held.leaf_is_of_the_first()
 }
 
 /// A Secret that cannot be used.
@@ -217,25 +228,46 @@ fn mend(held: &Held, good: Option<&Held>, fault: PairFault, now: Timestamp) -> S
     }
 }
 
-/// With one CA.
-fn renew(held: &Held, renewal: Option<Renewal>, now: Timestamp) -> Step {
-    let authority_is_due =
-        held.authorities().first().is_some_and(|first| now + AUTHORITY_LIFE / 3 >= first.not_after());
+/// Somebody else's. It serves as long as it may; then ours follows it, as one CA follows another.
+fn follow(held: &Held, renewal: Option<Renewal>, others: Others, now: Timestamp) -> Step {
     match renewal {
-        Some(Renewal::Authority) => Step::BeginChange(Reason::Asked),
-        Some(Renewal::Certificate) => Step::Sign(Reason::Asked),
-        None if authority_is_due => Step::BeginChange(Reason::Due),
-        None if is_due(held, now) => Step::Sign(Reason::Due),
+        // Nobody here can renew it by its own CA.
+        Some(Renewal::Certificate | Renewal::Authority) => begin(Reason::Asked, held, others, now),
+        None if is_due(held, now) => begin(Reason::Due, held, others, now),
         None => Step::Rest,
     }
+}
+
+/// With one CA.
+fn renew(held: &Held, renewal: Option<Renewal>, others: Others, now: Timestamp) -> Step {
+    let authority_ends = held.authorities().first().map_or(now, |first| first.not_after());
+    let change = match renewal {
+        Some(Renewal::Authority) => Some(Reason::Asked),
+        Some(Renewal::Certificate) => return Step::Sign(Reason::Asked),
+        None => (now + AUTHORITY_LIFE / 3 >= authority_ends).then_some(Reason::Due),
+    };
+    let change = change.map_or(Step::Rest, |reason| begin(reason, held, others, now));
+    // What ends with its CA already gains nothing by another signature.
+    let gains = held.pair().is_ok_and(|pair| pair.leaf().not_after() < authority_ends);
+    match change {
+        Step::Rest | Step::Await(_) if gains && is_due(held, now) => Step::Sign(Reason::Due),
+        change => change,
+    }
+}
+
+/// Another CA, as soon as it can become known.
+fn begin(reason: Reason, held: &Held, others: Others, now: Timestamp) -> Step {
+    if others.webhooks_have_it || ends(held, now) { Step::BeginChange(reason) } else { Step::Await(Awaited::Beginning) }
 }
 
 /// In the midst of a change.
 fn go_on(held: &Held, renewal: Option<Renewal>, others: Others, now: Timestamp) -> Step {
     if !held.leaf_is_of_the_first() {
-        // A certificate that ends is worse than one that some API server may not know yet.
-        let ends = held.pair().is_ok_and(|pair| now + SignedDuration::from_hours(24) > pair.leaf().not_after());
-        return if others.webhooks_have_it || ends { Step::Sign(Reason::NewAuthority) } else { Step::Rest };
+        return if others.webhooks_have_it || ends(held, now) {
+            Step::Sign(Reason::NewAuthority)
+        } else {
+            Step::Await(Awaited::Webhooks)
+        };
     }
     // The first CA is as old as the change; what the one before it signed is older.
     let made = |first: &Arc<Certificate>| first.not_after() - AUTHORITY_LIFE;
@@ -247,8 +279,13 @@ fn go_on(held: &Held, renewal: Option<Renewal>, others: Others, now: Timestamp) 
     } else if is_due(held, now) {
         Step::Sign(Reason::Due)
     } else {
-        Step::Rest
+        Step::Await(Awaited::Replicas)
     }
+}
+
+/// A certificate that ends is worse than one that some API server may not know yet.
+fn ends(held: &Held, now: Timestamp) -> bool {
+    held.pair().is_ok_and(|pair| now + SignedDuration::from_hours(24) > pair.leaf().not_after())
 }
 
 /// Less than a third of a life is left.

@@ -5,11 +5,16 @@ use std::convert::Infallible;
 use kube::Client;
 use tokio::sync::watch;
 
-use crate::serving::{Concerns, Reason, Step};
+use crate::image::Escaped;
+use crate::serving::{Concerns, Reason, Renewal, Step};
 
 use super::super::announcer::{Announcer, Statement, Topic};
 use super::super::events::Severity;
-use super::SERVING_SECRET;
+use super::watched::RENEW;
+use super::{Caretaker, SERVING_SECRET};
+
+/// Of what an annotation asks for, in characters.
+const MOST_WISH: usize = 40;
 
 /// Says in Events what is not as it should be with the serving certificate, wherever it comes from.
 pub struct CertificateEvents {
@@ -62,24 +67,61 @@ impl Topic for Concern {
     }
 }
 
-/// That the Secret cannot be written.
+/// What may not go as it should.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct CannotWrite;
+pub(super) enum Matter {
+    /// The Secret cannot be written.
+    Writing,
+    /// A change of CAs hangs.
+    Change,
+    /// What the annotation asks for is not done.
+    Wish,
+}
 
-impl Topic for CannotWrite {
+impl Topic for Matter {
     fn statement(&self, wrong: Option<&str>) -> Statement {
-        let (reason, note) = match wrong {
-            Some(why) => ("CertificateNotWritten", format!("The Secret {SERVING_SECRET} cannot be written: {why}")),
-            None => ("CertificateWritten", format!("The Secret {SERVING_SECRET} can be written again.")),
+        let (reason, note) = match (self, wrong) {
+            (Self::Writing, Some(why)) => {
+                ("CertificateNotWritten", format!("The Secret {SERVING_SECRET} cannot be written: {why}"))
+            }
+            (Self::Writing, None) => {
+                ("CertificateWritten", format!("The Secret {SERVING_SECRET} can be written again."))
+            }
+            (Self::Change, Some(why)) => ("CaChangeWaits", format!("The change of the CA hangs: {why}.")),
+            (Self::Change, None) => ("CaChangeGoesOn", "The change of the CA does not hang any more.".to_owned()),
+            (Self::Wish, Some(why)) => ("RenewalNotObeyed", format!("No certificate is renewed: {why}.")),
+            (Self::Wish, None) => {
+                ("RenewalWithdrawn", format!("The annotation {RENEW} that was not obeyed is gone, or another."))
+            }
         };
         Statement { reason, note, is_logged: false }
+    }
+}
+
+/// Why nobody does what the annotation asks for, and what is to be done instead.
+pub(super) fn disobeyed(wish: &str, caretaker: Caretaker, namespace: &str) -> Option<String> {
+    let is_known = Renewal::parse(wish).is_some();
+    let wish = Escaped::cut(wish, MOST_WISH);
+    match caretaker {
+        Caretaker::Ourselves if is_known => None,
+        Caretaker::Ourselves => {
+            Some(format!("the annotation {RENEW} is \"{wish}\", and not \"certificate\" or \"ca\""))
+        }
+        Caretaker::Somebody => Some(format!(
+            "the annotation {RENEW}=\"{wish}\" does nothing under --serving-certificate own: write another certificate into the Secret \
+             {SERVING_SECRET} yourself, and take the annotation away"
+        )),
+        Caretaker::CertManager => Some(format!(
+            "the annotation {RENEW}=\"{wish}\" does nothing under --serving-certificate cert-manager: ask cert-manager \
+             (`cmctl renew -n {namespace} {SERVING_SECRET}`), and take the annotation away"
+        )),
     }
 }
 
 /// A step that was done.
 pub(super) fn done(step: &Step) -> (Severity, Statement) {
     let (reason, what) = match step {
-        Step::Rest | Step::Keep(_) => ("CertificateUnchanged", "Nothing was written".to_owned()),
+        Step::Rest | Step::Await(_) | Step::Keep(_) => ("CertificateUnchanged", "Nothing was written".to_owned()),
         Step::PutBack => (
             "CertificatePutBack",
             format!("The Secret {SERVING_SECRET} was gone or empty and is there again, as it was"),
@@ -111,5 +153,24 @@ fn because(why: &Reason) -> String {
         Reason::Due => ", as two thirds of the time of the last one are over".to_owned(),
         Reason::Asked => ", as an annotation asked for it".to_owned(),
         Reason::NewAuthority => " by the new CA".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wish_that_nobody_grants_is_told_of_with_what_to_do_instead() {
+        let told = |wish, caretaker| disobeyed(wish, caretaker, "ns");
+        for wish in ["certificate", "ca"] {
+            assert_eq!(told(wish, Caretaker::Ourselves), None);
+            let own = told(wish, Caretaker::Somebody).unwrap();
+            assert!(own.contains("into the Secret mirrorgate-serving yourself"), "{own}");
+            let theirs = told(wish, Caretaker::CertManager).unwrap();
+            assert!(theirs.contains("`cmctl renew -n ns mirrorgate-serving`"), "{theirs}");
+        }
+        let unknown = told("all\n", Caretaker::Ourselves).unwrap();
+        assert_eq!(unknown, r#"the annotation mirrorgate.dev/renew is "all\u{a}", and not "certificate" or "ca""#);
     }
 }

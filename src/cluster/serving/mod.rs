@@ -4,39 +4,33 @@
 
 mod announced;
 mod replicas;
+mod secret;
+mod waiting;
 mod watched;
 
-use std::collections::BTreeMap;
 use std::convert::Infallible;
-use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::future::BoxFuture;
-use futures::{FutureExt, StreamExt, stream};
+use futures::{StreamExt, stream};
 use jiff::Timestamp;
-use k8s_openapi::ByteString;
-use k8s_openapi::api::core::v1::Secret;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::api::{Api, Patch, PatchParams, PostParams};
+use kube::Client;
+use kube::api::Api;
 use kube::runtime::watcher::Event;
-use kube::{Client, Resource};
-use serde_json::{Value, json};
 use tokio::sync::watch;
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
-use crate::image::Escaped;
-use crate::serving::{
-    CERTIFICATE_READINESS, Content, Found, Held, InForce, Others, Reason, Renewal, Step, step, waits_for_replicas,
-};
+use crate::serving::{Awaited, CERTIFICATE_READINESS, Found, Held, InForce, Others, Step, step};
 use crate::telemetry::{Metrics, Readiness};
 
 use super::announcer::Announcer;
-use super::watching::{Fault, Pauses, Told, Watch};
+use super::watching::{Fault, Pauses, Told, Watch, in_time};
 use super::webhooks::Trusting;
-use announced::{CannotWrite, done};
-use watched::{AUTHORITIES, AUTHORITY_KEY, CERTIFICATE, KEY, RENEW};
+use announced::{Matter, disobeyed, done};
+use replicas::{Answers, Question, ask};
+use secret::{Seen, write};
+use waiting::{Rounds, Waiting, jittered};
 
 pub use announced::CertificateEvents;
 pub(super) use watched::WatchedServing;
@@ -50,10 +44,9 @@ const RESOURCE: &str = "serving-certificate";
 /// What `/readyz` remarks on.
 const WATCH: &str = "watch";
 const WISH: &str = "renew";
+const CHANGE: &str = "change";
 
 const PAUSES: Pauses = Pauses { first: Duration::from_millis(250), longest: Duration::from_secs(1) };
-/// For a request.
-const TIMEOUT: Duration = Duration::from_secs(5);
 /// After a write that failed, and up to so long after several.
 const AGAIN: Duration = Duration::from_millis(500);
 const AGAIN_AT_MOST: Duration = Duration::from_secs(30);
@@ -61,13 +54,13 @@ const AGAIN_AT_MOST: Duration = Duration::from_secs(30);
 const TICK: Duration = Duration::from_secs(30);
 /// What is not urgent is done some time within this, so that the replicas do not all do it.
 const CALM: Duration = Duration::from_secs(2);
-/// For a replica that has it to put a Secret back that is gone.
+/// For a replica that has it to put a Secret back that is gone, and to do so where one is known to have it.
 const PATIENCE: Duration = Duration::from_secs(3);
+const PATIENCE_AT_MOST: Duration = Duration::from_secs(60);
+/// What is over so soon is not spoken of.
+const SOON: Duration = Duration::from_secs(1);
 /// Until every API server has surely heard of a changed webhook configuration.
 const HEARD: Duration = Duration::from_secs(10);
-/// Between two rounds of asking the replicas.
-const ROUND: Duration = Duration::from_secs(5);
-
 /// Who makes the serving certificate, and writes `caBundle`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Caretaker {
@@ -89,13 +82,14 @@ pub struct ServingWatch {
     caretaker: Caretaker,
     in_force: Arc<InForce>,
     seen: Option<Seen>,
+    /// Since when there is no Secret, or an empty one.
+    gone: Option<Instant>,
     /// What is in force, with all that is needed to put it back.
     good: Option<Arc<Held>>,
     authorities: watch::Sender<Option<Arc<[u8]>>>,
     trusting: watch::Receiver<Trusting>,
-    /// Whether all replicas serve what the first CA of the Secret signed, and who asks them.
-    replicas_serve_it: bool,
-    asking: Option<BoxFuture<'static, bool>>,
+    rounds: Rounds,
+    waiting: Waiting,
     /// A step that is not urgent, and when it is done.
     due: Option<(Step, Instant)>,
     /// Of writes, in a row, and when the next may be.
@@ -104,31 +98,9 @@ pub struct ServingWatch {
     /// When it was last looked at what is to be done.
     acted: Instant,
     down: bool,
-    announcer: Announcer<CannotWrite>,
+    announcer: Announcer<Matter>,
     metrics: Arc<Metrics>,
     readiness: Arc<Readiness>,
-}
-
-/// What there is of the Secret.
-#[derive(Clone)]
-enum Seen {
-    Absent,
-    Present { held: Arc<Held>, renew: Option<String>, resource_version: String },
-}
-
-impl Seen {
-    fn of(secret: WatchedServing) -> Self {
-        let resource_version = secret.meta().resource_version.clone().unwrap_or_default();
-        let held = Arc::new(Held::read(secret.content.content));
-        Self::Present { held, renew: secret.content.renew, resource_version }
-    }
-
-    fn found(&self) -> Found<'_> {
-        match self {
-            Self::Absent => Found::Absent,
-            Self::Present { held, renew, .. } => Found::Present(held, renew.as_deref().and_then(Renewal::parse)),
-        }
-    }
 }
 
 impl ServingWatch {
@@ -155,11 +127,12 @@ impl ServingWatch {
             caretaker,
             in_force,
             seen: None,
+            gone: None,
             good: None,
             authorities,
             trusting,
-            replicas_serve_it: false,
-            asking: None,
+            rounds: Rounds::default(),
+            waiting: Waiting::default(),
             due: None,
             failures: 0,
             again: None,
@@ -180,10 +153,7 @@ impl ServingWatch {
             let wake = self.wake();
             tokio::select! {
                 Some(told) = told.next() => self.take(told, &mut listed),
-                serve_it = asked(&mut self.asking) => {
-                    self.asking = None;
-                    self.replicas_serve_it = serve_it;
-                }
+                () = self.rounds.answered() => {}
                 Ok(()) = self.trusting.changed() => {}
                 () = tokio::time::sleep_until(wake) => {}
                 () = self.announcer.say() => continue,
@@ -234,10 +204,10 @@ impl ServingWatch {
     }
 
     fn see(&mut self, seen: Seen) {
+        self.gone = seen.is_gone().then(|| self.gone.unwrap_or_else(Instant::now));
         self.seen = Some(seen);
         // What was known of the others was of another Secret.
-        self.replicas_serve_it = false;
-        self.asking = None;
+        self.rounds.forget();
         // What failed may work now.
         self.again = None;
     }
@@ -257,10 +227,11 @@ impl ServingWatch {
                 Caretaker::Somebody | Caretaker::CertManager => Step::Rest,
             };
             self.tell_of_wish(&seen);
-            if !step.is_urgent() || self.again.is_some() || self.due.is_some() {
+            self.tell_of_waiting(&step);
+            if !self.is_soon_over(&step) {
                 self.take_up(&seen, now);
             }
-            self.ask_replicas(&seen);
+            self.ask_replicas(&seen, &step);
             if !self.is_time_for(&step) || !self.perform(&seen, step, now).await {
                 return;
             }
@@ -268,14 +239,36 @@ impl ServingWatch {
     }
 
     fn next_step(&self, seen: &Seen, now: Timestamp) -> Step {
-        let others = match seen {
-            Seen::Absent => Others::default(),
-            Seen::Present { held, .. } => Others {
-                webhooks_have_it: self.heard_at(held).is_some_and(|heard| heard <= Instant::now()),
-                replicas_serve_it: self.replicas_serve_it,
-            },
+        let webhooks_have_it = match seen {
+            Seen::Absent => false,
+            Seen::Present { held, .. } => self.heard_at(held).is_some_and(|heard| heard <= Instant::now()),
+        };
+        let others = Others {
+            webhooks_have_it,
+            replicas_serve_it: self.rounds.answers().is_some_and(Answers::all),
+            may_put_it_back: self.others_may_put_it_back(),
         };
         step(seen.found(), self.good.as_deref(), others, &self.name, now)
+    }
+
+    /// Whether one of the others may have what the Secret held: who serves a certificate has its CA, too.
+    fn others_may_put_it_back(&self) -> bool {
+        // Where no webhook trusts anybody there are no others, nor were there.
+        if self.trusting.borrow().anybody == Some(false) {
+            return false;
+        }
+        // Who has one itself knows that it cannot be put back.
+        let nobody_has_it = self.good.is_some() || self.rounds.answers().is_some_and(Answers::none);
+        let patience = if nobody_has_it { PATIENCE * 2 } else { PATIENCE_AT_MOST };
+        self.gone.is_some_and(|since| since.elapsed() < patience)
+    }
+
+    /// Whether it is about to be seen to that the Secret is of no use.
+    fn is_soon_over(&self, step: &Step) -> bool {
+        match step {
+            Step::Await(Awaited::PutBack) => self.gone.is_some_and(|since| since.elapsed() < SOON),
+            step => step.is_urgent() && self.again.is_none() && self.due.is_none(),
+        }
     }
 
     /// When every API server has heard that the webhooks trust what the Secret says, if they do.
@@ -320,35 +313,37 @@ impl ServingWatch {
         }
     }
 
-    /// A wish that nobody understands would wait for ever.
-    fn tell_of_wish(&self, seen: &Seen) {
-        let unknown = match seen {
-            Seen::Present { renew: Some(renew), .. } if Renewal::parse(renew).is_none() => Some(renew),
-            _ => None,
-        };
-        let remark = unknown.map(|renew| {
-            format!("the annotation {RENEW} is \"{}\", and not \"certificate\" or \"ca\"", Escaped::cut(renew, 40))
-        });
-        self.readiness.remark(CERTIFICATE_READINESS, WISH, remark);
+    /// A wish that nobody grants would wait for ever.
+    fn tell_of_wish(&mut self, seen: &Seen) {
+        let disobeyed = seen.wish().and_then(|wish| disobeyed(wish, self.caretaker, &self.namespace));
+        self.announcer.set(Matter::Wish, disobeyed.clone());
+        self.readiness.remark(CERTIFICATE_READINESS, WISH, disobeyed);
     }
 
-    fn ask_replicas(&mut self, seen: &Seen) {
-        let Seen::Present { held, .. } = seen else { return };
-        if self.asking.is_some() || self.caretaker != Caretaker::Ourselves || !waits_for_replicas(held) {
-            return;
-        }
-        let Some(first) = held.authorities().first().cloned() else { return };
-        let asked = replicas::serve_it(self.client.clone(), self.namespace.clone(), self.name.clone(), first);
-        let asked = async move {
-            tokio::time::sleep(jittered(ROUND)).await;
-            asked.await
+    /// A change of CAs that hangs harms no call, but should not do so unheard.
+    fn tell_of_waiting(&mut self, step: &Step) {
+        self.waiting.note(step, self.acted);
+        let Trusting { wrong, .. } = &*self.trusting.borrow();
+        let too_long = self.waiting.too_long(wrong.as_deref(), self.rounds.answers(), self.acted);
+        self.announcer.set(Matter::Change, too_long.clone());
+        self.readiness.remark(CERTIFICATE_READINESS, CHANGE, too_long);
+    }
+
+    fn ask_replicas(&mut self, seen: &Seen, step: &Step) {
+        let question = match (step, seen.found()) {
+            (Step::Await(Awaited::PutBack), _) if self.good.is_none() => Question::Serves,
+            (Step::Await(Awaited::Replicas), Found::Present(held, _)) => {
+                let Some(first) = held.authorities().first() else { return };
+                Question::ServesBy(Arc::clone(first))
+            }
+            _ => return,
         };
-        self.asking = Some(asked.boxed());
+        self.rounds.ask(SOON, ask(self.client.clone(), self.namespace.clone(), self.name.clone(), question));
     }
 
     /// Whether a step is to be done now. What is not urgent is put off for a moment.
     fn is_time_for(&mut self, step: &Step) -> bool {
-        if matches!(step, Step::Rest | Step::Keep(_)) {
+        if matches!(step, Step::Rest | Step::Await(_) | Step::Keep(_)) {
             self.due = None;
             return false;
         }
@@ -366,10 +361,7 @@ impl ServingWatch {
     }
 
     fn pause_before(&self, step: &Step) -> Duration {
-        // Where webhooks trust somebody there are, or were, other replicas, that would put back what they have.
-        let are_others = self.trusting.borrow().anybody != Some(false);
         match step {
-            Step::MakeAll(Reason::Nothing) if are_others => PATIENCE * 2,
             // Who has missed something would put back what is older.
             Step::PutBack if self.good.as_ref().is_none_or(|good| self.heard_at(good).is_none()) => PATIENCE,
             step if step.is_urgent() => Duration::ZERO,
@@ -388,59 +380,34 @@ impl ServingWatch {
                 return false;
             }
         };
-        match timeout(TIMEOUT, self.write(seen, &step, &content)).await {
-            Ok(Ok(secret)) => {
+        match in_time(write(&self.client, &self.namespace, seen, &step, &content)).await {
+            Ok(secret) => {
                 self.failures = 0;
-                self.announcer.set(CannotWrite, None);
+                self.announcer.set(Matter::Writing, None);
                 self.announcer.tell(done(&step));
                 self.see(Seen::of(secret));
                 true
             }
             // Somebody was faster, or has deleted it.
-            Ok(Err(kube::Error::Api(status))) if matches!(status.code, 404 | 409) => {
+            Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => {
                 debug!(error = status.message, "the Secret {SERVING_SECRET} has changed meanwhile");
                 self.read_again(&step).await
             }
-            Ok(Err(error)) => {
+            Err(error) => {
                 self.failed(&step, &Fault::of_request(&error).to_string());
                 false
             }
-            Err(_) => {
-                self.failed(&step, "timed out");
-                false
-            }
         }
-    }
-
-    async fn write(&mut self, seen: &Seen, step: &Step, content: &Content) -> Result<WatchedServing, kube::Error> {
-        let Seen::Present { resource_version, renew, .. } = seen else {
-            let secret = new_secret(content);
-            let secrets = Api::<Secret>::namespaced(self.client.clone(), &self.namespace);
-            let made = secrets.create(&PostParams::default(), &secret).await?;
-            return read_back(&made);
-        };
-        // The API server refuses it when the version is not the Secret's any more.
-        let mut metadata = json!({ "resourceVersion": resource_version });
-        let renewal = renew.as_deref().and_then(Renewal::parse);
-        if renewal.is_some_and(|renewal| step.grants(renewal)) {
-            metadata["annotations"] = json!({ RENEW: Value::Null });
-        }
-        let patch = json!({ "metadata": metadata, "data": encoded(content) });
-        self.secrets.patch(SERVING_SECRET, &PatchParams::default(), &Patch::Merge(&patch)).await
     }
 
     async fn read_again(&mut self, step: &Step) -> bool {
-        match timeout(TIMEOUT, self.secrets.get_opt(SERVING_SECRET)).await {
-            Ok(Ok(secret)) => {
+        match in_time(self.secrets.get_opt(SERVING_SECRET)).await {
+            Ok(secret) => {
                 self.see(secret.map_or(Seen::Absent, Seen::of));
                 true
             }
-            Ok(Err(error)) => {
+            Err(error) => {
                 self.failed(step, &Fault::of_request(&error).to_string());
-                false
-            }
-            Err(_) => {
-                self.failed(step, "timed out");
                 false
             }
         }
@@ -450,7 +417,7 @@ impl ServingWatch {
         let pause = AGAIN.saturating_mul(1 << self.failures.min(10)).min(AGAIN_AT_MOST);
         self.failures = self.failures.saturating_add(1);
         self.again = Some(Instant::now() + jittered(pause));
-        self.announcer.set(CannotWrite, Some(why.to_owned()));
+        self.announcer.set(Matter::Writing, Some(why.to_owned()));
         // What the Secret holds is no good then, or not there.
         if step.is_urgent() {
             self.in_force
@@ -465,8 +432,10 @@ impl ServingWatch {
             _ => None,
         };
         let due = self.due.as_ref().map(|(_, at)| *at);
+        let gone = [SOON, PATIENCE * 2, PATIENCE_AT_MOST].map(|patience| self.gone.map(|since| since + patience));
         // What was past then was looked at.
-        let ahead = [due, self.again, heard].into_iter().flatten().filter(|at| *at > self.acted);
+        let times = [due, self.again, heard, self.waiting.too_long_at()];
+        let ahead = times.into_iter().chain(gone).flatten().filter(|at| *at > self.acted);
         ahead.fold(Instant::now() + TICK, Instant::min)
     }
 }
@@ -475,48 +444,4 @@ impl ServingWatch {
 #[must_use]
 pub fn service_name(namespace: &str) -> String {
     format!("mirrorgate.{namespace}.svc")
-}
-
-async fn asked(asking: &mut Option<BoxFuture<'static, bool>>) -> bool {
-    match asking {
-        Some(asking) => asking.await,
-        None => std::future::pending().await,
-    }
-}
-
-/// Between half of it and all.
-fn jittered(pause: Duration) -> Duration {
-    let random = RandomState::new().hash_one(());
-    pause.mul_f64(0.5 + random as f64 / u64::MAX as f64 / 2.0)
-}
-
-fn new_secret(content: &Content) -> Secret {
-    let data = encoded(content).into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
-    Secret {
-        metadata: ObjectMeta {
-            name: Some(SERVING_SECRET.to_owned()),
-            labels: Some([("app.kubernetes.io/name".to_owned(), "mirrorgate".to_owned())].into()),
-            ..ObjectMeta::default()
-        },
-        type_: Some("kubernetes.io/tls".to_owned()),
-        data: Some(data),
-        ..Secret::default()
-    }
-}
-
-fn encoded(content: &Content) -> BTreeMap<&'static str, ByteString> {
-    let Content { certificate, key, authorities, authority_key } = content;
-    [
-        (CERTIFICATE, &certificate[..]),
-        (KEY, key.as_bytes()),
-        (AUTHORITIES, authorities),
-        (AUTHORITY_KEY, authority_key.as_bytes()),
-    ]
-    .map(|(key, value)| (key, ByteString(value.to_vec())))
-    .into()
-}
-
-fn read_back(made: &Secret) -> Result<WatchedServing, kube::Error> {
-    let text = serde_json::to_string(made).map_err(kube::Error::SerdeError)?;
-    serde_json::from_str(&text).map_err(kube::Error::SerdeError)
 }

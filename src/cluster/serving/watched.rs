@@ -34,9 +34,10 @@ pub(in super::super) struct Serving {
 impl Kept for Serving {
     type Written = Written;
 
-    fn keep(Written { metadata: WrittenMetadata { metadata, annotations }, data }: Written) -> (Metadata, Self) {
+    fn keep(Written { metadata, data }: Written) -> (Metadata, Self) {
+        let WrittenMetadata { name, namespace, resource_version, annotations } = metadata;
         let Annotations { renew } = annotations.unwrap_or_default();
-        (metadata, Self { content: data.unwrap_or_default().into(), renew })
+        (Metadata { name, namespace, resource_version }, Self { content: data.unwrap_or_default().into(), renew })
     }
 }
 
@@ -47,10 +48,13 @@ pub(in super::super) struct Written {
     data: Option<Data>,
 }
 
+/// [`Metadata`] and the annotations. Not by `flatten`, which would read all that there is into a buffer first.
 #[derive(serde::Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct WrittenMetadata {
-    #[serde(flatten)]
-    metadata: Metadata,
+    name: Option<String>,
+    namespace: Option<String>,
+    resource_version: Option<String>,
     annotations: Option<Annotations>,
 }
 

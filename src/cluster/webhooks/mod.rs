@@ -22,7 +22,7 @@ use kube::runtime::watcher::Event;
 use kube::{Api, Client, Resource};
 use serde_json::Value;
 use tokio::sync::watch;
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 use tracing::{debug, info};
 
 use crate::image::Escaped;
@@ -34,7 +34,7 @@ use super::serving::{SERVING_SECRET, WatchedServing};
 use super::standing::{Access, Shown, Standings, with_names};
 use super::watched::Watched;
 use super::watches::Watches;
-use super::watching::{Fault, Pauses, Told, Watch};
+use super::watching::{Fault, Pauses, Told, Watch, in_time};
 use mend::patch;
 use watched::Webhooks;
 
@@ -53,8 +53,6 @@ const PAUSES: Pauses = Pauses { first: Duration::from_millis(250), longest: Dura
 const MOST_UNHEARD: u32 = 3;
 /// Of what the API server answers, in characters.
 const MOST_ANSWER: usize = 400;
-/// For a request.
-const TIMEOUT: Duration = Duration::from_secs(5);
 /// After one that failed; it is tried at once when the configuration changes.
 const AGAIN: Duration = Duration::from_secs(1);
 /// Without a Secret that tells whose is right, a bundle that stays as it is for so long is nobody's.
@@ -80,6 +78,8 @@ pub struct Trusting {
     pub bundle: Option<(Arc<[u8]>, Instant)>,
     /// Whether any of them trusts anybody, once that is known.
     pub anybody: Option<bool>,
+    /// Which of them do not trust what they are to trust.
+    pub wrong: Option<String>,
 }
 
 /// The watches of the configurations, and what is done about them.
@@ -283,14 +283,17 @@ impl WebhookWatches {
         });
         let mutating_is_right = mutating.is_none();
         let wrong: Vec<String> = mutating.into_iter().chain(validating).collect();
+        let named = (!wrong.is_empty()).then(|| wrong.join("; "));
         let faults = self.announcer.wrong().map(ToOwned::to_owned);
         let remark = (!wrong.is_empty()).then(|| wrong.into_iter().chain(faults).collect::<Vec<_>>().join("; "));
         self.trusting.send_if_modified(|trusting| {
             let is_the_same = trusting.bundle.as_ref().map(|(bundle, _)| bundle) == Some(&wanted);
+            let is_news = trusting.wrong != named;
+            trusting.wrong = named;
             match (&remark, is_the_same) {
                 (None, false) => trusting.bundle = Some((wanted, Instant::now())),
                 (Some(_), _) if trusting.bundle.is_some() => trusting.bundle = None,
-                _ => return false,
+                _ => return is_news,
             }
             true
         });
@@ -305,25 +308,23 @@ impl WebhookWatches {
 
 /// Whether the Secret itself says so, now; nothing where it says nothing.
 async fn is_the_secrets(secrets: &Api<WatchedServing>, wanted: &[u8]) -> Option<bool> {
-    let secret = timeout(TIMEOUT, secrets.get_opt(SERVING_SECRET)).await.ok()?.ok()??;
+    let secret = in_time(secrets.get_opt(SERVING_SECRET)).await.ok()??;
     let authorities = secret.content.content.authorities;
     (!Bundle::read(&authorities).certificates.is_empty()).then(|| authorities == wanted)
 }
 
 async fn write(client: &Client, kind: Kind, operations: Vec<Value>) -> Result<Webhooks, NotWritten> {
-    let fault = |words: String| NotWritten::Fault(Fault::Other(words));
     let request = Request::patch(kind.path())
         .header(CONTENT_TYPE, "application/json-patch+json")
         .body(Value::Array(operations).to_string().into_bytes())
-        .map_err(|error| fault(error.to_string()))?;
+        .map_err(|error| NotWritten::Fault(Fault::Other(error.to_string())))?;
     // Both kinds are read alike.
-    match timeout(TIMEOUT, client.request::<WatchedMutating>(request)).await {
-        Ok(Ok(configuration)) => Ok(configuration.content),
-        Ok(Err(kube::Error::Api(status))) if matches!(status.code, 404 | 409 | 422) => {
+    match in_time(client.request::<WatchedMutating>(request)).await {
+        Ok(configuration) => Ok(configuration.content),
+        Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409 | 422) => {
             Err(NotWritten::Changed(Escaped::cut(&status.message, MOST_ANSWER).to_string()))
         }
-        Ok(Err(error)) => Err(NotWritten::Fault(Fault::of_request(&error))),
-        Err(_) => Err(fault("timed out".to_owned())),
+        Err(error) => Err(NotWritten::Fault(Fault::of_request(&error))),
     }
 }
 

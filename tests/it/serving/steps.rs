@@ -2,22 +2,23 @@
 
 use jiff::Timestamp;
 use mirrorgate::serving::{
-    AUTHORITY_LIFE, Authority, Content, Found, Held, KeyPem, Others, Reason, Renewal, Step, step, waits_for_replicas,
+    AUTHORITY_LIFE, Authority, Awaited, Content, Found, Held, KeyPem, Others, Reason, Renewal, Step, step,
 };
 use rcgen::KeyPair;
 
 use super::{NAME, Somebody, days, held, made_at, noon, signed_at};
 
-const NOBODY: Others = Others { webhooks_have_it: false, replicas_serve_it: false };
-const WEBHOOKS: Others = Others { webhooks_have_it: true, replicas_serve_it: false };
-const REPLICAS: Others = Others { webhooks_have_it: false, replicas_serve_it: true };
+const NOBODY: Others = Others { webhooks_have_it: false, replicas_serve_it: false, may_put_it_back: false };
+const WEBHOOKS: Others = Others { webhooks_have_it: true, ..NOBODY };
+const REPLICAS: Others = Others { replicas_serve_it: true, ..NOBODY };
+const REMEMBER: Others = Others { may_put_it_back: true, ..NOBODY };
 
 fn next(secret: &Held, in_force: Option<&Held>, others: Others, now: Timestamp) -> Step {
     step(Found::Present(secret, None), in_force, others, NAME, now)
 }
 
 fn asked(secret: &Held, renewal: Renewal, now: Timestamp) -> Step {
-    step(Found::Present(secret, Some(renewal)), None, NOBODY, NAME, now)
+    step(Found::Present(secret, Some(renewal)), None, WEBHOOKS, NAME, now)
 }
 
 /// The Secret after a step that writes it.
@@ -65,6 +66,21 @@ fn a_secret_that_is_gone_or_emptied_is_put_back_as_it_was() {
     assert_eq!(step(Found::Absent, Some(&foreign), NOBODY, NAME, noon()), Step::MakeAll(Reason::Nothing));
 }
 
+/// Who starts and finds no Secret does not make another CA while somebody may put the one back that everybody trusts.
+#[test]
+fn trap_24_who_has_nothing_waits_for_who_may_put_it_back() {
+    let (good, foreign, empty) = (held(&made_at(noon())), held(&somebodys(90)), held(&Content::default()));
+    for found in [Found::Absent, Found::Present(&empty, None)] {
+        for in_force in [None, Some(&foreign)] {
+            let waits = step(found, in_force, REMEMBER, NAME, noon());
+            assert!(waits == Step::Await(Awaited::PutBack) && !waits.is_urgent(), "{waits:?}");
+            assert_eq!(waits.perform(found, in_force, NAME, noon()).unwrap(), None);
+        }
+        assert_eq!(step(found, Some(&good), REMEMBER, NAME, noon()), Step::PutBack);
+    }
+    assert_eq!(next(&good, None, REMEMBER, noon()), Step::Rest);
+}
+
 #[test]
 fn a_certificate_is_renewed_at_two_thirds_of_its_life_by_the_same_ca() {
     let made = held(&made_at(noon()));
@@ -101,11 +117,11 @@ fn trap_24_a_ca_changes_in_three_steps() {
         let (authority, ca) = Authority::make(noon(), AUTHORITY_LIFE).unwrap();
         let before = held(&signed_at(&authority, &ca, now));
         if reason == Reason::Due {
-            assert_eq!(next(&before, None, NOBODY, noon() + days(2433)), Step::Rest, "too early");
+            assert_eq!(next(&before, None, WEBHOOKS, noon() + days(2433)), Step::Rest, "too early");
         }
         let begin = match reason {
             Reason::Asked => asked(&before, Renewal::Authority, now),
-            _ => next(&before, None, NOBODY, now),
+            _ => next(&before, None, WEBHOOKS, now),
         };
         assert_eq!(begin, Step::BeginChange(reason));
 
@@ -113,19 +129,19 @@ fn trap_24_a_ca_changes_in_three_steps() {
         assert_eq!(begun.authorities().len(), 2);
         assert_eq!(begun.authorities()[1].der(), before.authorities()[0].der());
         assert_eq!(begun.content().certificate, before.content().certificate);
-        assert!(begun.signs() && !begun.leaf_is_of_the_first() && !waits_for_replicas(&begun));
+        assert!(begun.signs() && !begun.leaf_is_of_the_first());
         assert_eq!(begun.check(true, NAME, now), Ok(()));
         for others in [NOBODY, REPLICAS] {
-            assert_eq!(next(&begun, None, others, now), Step::Rest);
+            assert_eq!(next(&begun, None, others, now), Step::Await(Awaited::Webhooks));
         }
         let sign = next(&begun, None, WEBHOOKS, now);
         assert_eq!(sign, Step::Sign(Reason::NewAuthority));
 
         let signed = after(&sign, &begun, None, now);
         assert_eq!(signed.content().authorities, begun.content().authorities);
-        assert!(signed.leaf_is_of_the_first() && waits_for_replicas(&signed));
+        assert!(signed.leaf_is_of_the_first());
         for others in [NOBODY, WEBHOOKS] {
-            assert_eq!(next(&signed, None, others, now + days(50)), Step::Rest);
+            assert_eq!(next(&signed, None, others, now + days(50)), Step::Await(Awaited::Replicas));
         }
         let end = next(&signed, None, REPLICAS, now);
         assert_eq!(end, Step::EndChange);
@@ -138,19 +154,50 @@ fn trap_24_a_ca_changes_in_three_steps() {
     }
 }
 
+/// The step that cannot be taken back: where caBundle cannot be written, the CA that everybody trusts goes on signing.
+#[test]
+fn trap_24_a_change_begins_only_when_the_webhooks_trust_what_there_is() {
+    let made = held(&made_at(noon()));
+    let wished = |others, renewal, now| step(Found::Present(&made, renewal), None, others, NAME, now);
+    let waits = Step::Await(Awaited::Beginning);
+    for others in [NOBODY, REPLICAS] {
+        assert_eq!(wished(others, Some(Renewal::Authority), noon()), waits);
+        // It is no reason not to renew the certificate.
+        assert_eq!(wished(others, Some(Renewal::Authority), noon() + days(60)), Step::Sign(Reason::Due));
+        assert_eq!(wished(others, Some(Renewal::Certificate), noon()), Step::Sign(Reason::Asked));
+    }
+    assert!(!waits.grants(Renewal::Authority) && !waits.is_urgent());
+    // To the very end of the CA, whose last certificate ends with it and is not signed again and again.
+    let (authority, ca) = Authority::make(noon(), AUTHORITY_LIFE).unwrap();
+    let (last, day) = (noon() + AUTHORITY_LIFE, days(1));
+    let old = held(&signed_at(&authority, &ca, noon() + days(2450)));
+    assert_eq!(next(&old, None, NOBODY, noon() + days(2455)), waits);
+    assert_eq!(next(&old, None, NOBODY, noon() + days(2510)), Step::Sign(Reason::Due));
+    let old = held(&signed_at(&authority, &ca, last - 40 * day));
+    for left in [40, 20, 2] {
+        assert_eq!(next(&old, None, NOBODY, last - left * day), waits, "{left}");
+    }
+    assert_eq!(next(&old, None, NOBODY, last - day / 2), Step::BeginChange(Reason::Due));
+    // Nor does ours follow somebody else's before that.
+    let foreign = held(&somebodys(90));
+    let asked = step(Found::Present(&foreign, Some(Renewal::Authority)), None, NOBODY, NAME, noon());
+    assert_eq!((asked, next(&foreign, None, NOBODY, noon() + days(60))), (waits.clone(), waits));
+    assert_eq!(next(&foreign, None, NOBODY, noon() + days(90) - day / 2), Step::BeginChange(Reason::Due));
+}
+
 #[test]
 fn a_change_goes_on_when_nobody_can_be_asked() {
     let before = held(&made_at(noon()));
     let begun = after(&Step::BeginChange(Reason::Asked), &before, None, noon());
     // The certificate ends, and the webhooks are said to know nothing: it is renewed all the same.
-    assert_eq!(next(&begun, None, NOBODY, noon() + days(88)), Step::Rest);
+    assert_eq!(next(&begun, None, NOBODY, noon() + days(88)), Step::Await(Awaited::Webhooks));
     let signed = next(&begun, None, NOBODY, noon() + days(89) + days(1) / 2);
     assert_eq!(signed, Step::Sign(Reason::NewAuthority));
     // No replica tells: after the life of a certificate none by the old CA is left.
     let signed = after(&Step::Sign(Reason::NewAuthority), &begun, None, noon() + days(1));
     assert_eq!(next(&signed, None, NOBODY, noon() + days(61)), Step::Sign(Reason::Due));
     let renewed = after(&Step::Sign(Reason::Due), &signed, None, noon() + days(61));
-    assert_eq!(next(&renewed, None, NOBODY, noon() + days(90)), Step::Rest);
+    assert_eq!(next(&renewed, None, NOBODY, noon() + days(90)), Step::Await(Awaited::Replicas));
     assert_eq!(next(&renewed, None, NOBODY, noon() + days(91)), Step::EndChange);
 }
 
@@ -165,9 +212,13 @@ fn the_annotation_is_obeyed_once() {
     assert!(begin.grants(Renewal::Authority));
     // In the midst of a change another one waits for its turn.
     let begun = after(&begin, &made, None, noon());
-    assert_eq!(asked(&begun, Renewal::Authority, noon()), Step::Rest);
+    assert_eq!(
+        step(Found::Present(&begun, Some(Renewal::Authority)), None, NOBODY, NAME, noon()),
+        Step::Await(Awaited::Webhooks)
+    );
+    assert_eq!(asked(&begun, Renewal::Authority, noon()), Step::Sign(Reason::NewAuthority));
     let signed = after(&Step::Sign(Reason::NewAuthority), &begun, None, noon());
-    assert_eq!(asked(&signed, Renewal::Authority, noon()), Step::Rest);
+    assert_eq!(asked(&signed, Renewal::Authority, noon()), Step::Await(Awaited::Replicas));
     assert_eq!(asked(&signed, Renewal::Certificate, noon()), Step::Sign(Reason::Asked));
     assert!(!Step::EndChange.grants(Renewal::Authority));
     for (text, renewal) in
@@ -241,7 +292,7 @@ fn somebody_elses_certificate_serves_until_it_is_due_and_ours_follows_it_as_one_
         let step = asked(&foreign, renewal, noon());
         assert!(step == Step::BeginChange(Reason::Asked) && step.grants(renewal), "{step:?}");
     }
-    let due = next(&foreign, None, NOBODY, noon() + days(60));
+    let due = next(&foreign, None, WEBHOOKS, noon() + days(60));
     assert_eq!(due, Step::BeginChange(Reason::Due));
     let begun = after(&due, &foreign, None, noon() + days(60));
     assert_eq!(begun.check(true, NAME, noon() + days(60)), Ok(()));

@@ -31,12 +31,17 @@ struct Replica {
 
 impl Replica {
     async fn start(n: u16) -> Self {
+        Self::start_with(n, &[]).await
+    }
+
+    async fn start_with(n: u16, more: &[&str]) -> Self {
         let (https, http) = (9443 + n, 9080 + n);
         let listen = [format!("--listen={}:{https}", our_address()), format!("--http-listen={}:{http}", our_address())];
         let log = std::fs::File::create(work().join(format!("logs/replica-{n}.log"))).unwrap();
         let child = Command::new(env!("CARGO_BIN_EXE_mirrorgate"))
             .args(arguments(&[]).await.iter().filter(|argument| !argument.contains("listen=")))
             .args(listen)
+            .args(more)
             .env("KUBECONFIG", kubeconfig())
             .env("HOSTNAME", format!("replica-{n}"))
             .stdout(Stdio::null())
@@ -159,7 +164,10 @@ const SLICE: &str = "mirrorgate-second-process";
 
 impl SecondEndpoint {
     async fn start() -> Self {
-        let replica = Replica::start(0).await;
+        Self::of(Replica::start(0).await).await
+    }
+
+    async fn of(replica: Replica) -> Self {
         replica.is_ready().await;
         let slice = json!({
             "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
@@ -179,6 +187,42 @@ impl Drop for SecondEndpoint {
     fn drop(&mut self) {
         kubectl(&["-n", NAMESPACE, "delete", "endpointslice", SLICE]);
     }
+}
+
+/// Who starts without a pair while another serves one leaves it to that one to put the Secret back; when nobody has it any
+/// more, all is made anew. The other one here is of another way, so that it never puts anything back.
+#[tokio::test]
+async fn trap_24_who_starts_without_the_secret_makes_no_ca_while_another_replica_serves() {
+    let lab = Lab::alone().await;
+    bundles_are_right(&lab).await;
+    let before = held(&lab).await;
+    let other = SecondEndpoint::of(Replica::start_with(0, &["--serving-certificate=own"]).await).await;
+    part("stop", PART, "KILL");
+    secrets(&lab).delete(SECRET, &DeleteParams::default()).await.unwrap();
+    let mut changes = Changes::watch(&lab).await;
+    let start = Instant::now();
+    let starting = Replica::start(1).await;
+    // Without the other one something would be made after six seconds.
+    let made = changes.until_quiet(Duration::from_secs(12)).await;
+    assert!(made.is_empty(), "{made:?}");
+    let (status, report) = get_at(starting.http, "/readyz").await.unwrap();
+    assert!(status == 503 && report.contains("there is no Secret mirrorgate-serving"), "{report}");
+    let (_, is_trusted) = served_at(other.0.https, &before["ca.crt"]).await.unwrap();
+    assert!(is_trusted);
+
+    let ended = Instant::now();
+    drop(other);
+    starting.is_ready().await;
+    let after = held(&lab).await;
+    assert!(certificates(&after["ca.crt"]).len() == 1 && after["ca.crt"] != before["ca.crt"]);
+    bundles_are_right(&lab).await;
+    figure(&format!(
+        "the last replica that remembers a deleted Secret ends after {} s: all made anew {} s later",
+        (ended - start).as_secs(),
+        ended.elapsed().as_secs()
+    ));
+    drop(starting);
+    part("start", PART, "TERM");
 }
 
 /// What came of the calls while something else went on.
