@@ -15,7 +15,7 @@ fn main() -> ExitCode {
     match mirrorgate::cli::run(mirrorgate::cli::Cli::parse()) {
         Ok(code) => code,
         Err(error) => {
-            anstream::eprintln!("error: {error:#}");
+            anstream::eprintln!("error: {}", mirrorgate::cli::told(&error));
             ExitCode::from(2)
         }
     }

@@ -62,7 +62,7 @@ fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
     } else {
         std::fs::File::open(path).and_then(|file| file.take(limit).read_to_end(&mut bytes))
     };
-    read.with_context(|| format!("reading the policy {}", path.display()))?;
+    read.with_context(|| format!("the policy {} cannot be read", path.display()))?;
     Ok(bytes)
 }
 

@@ -31,17 +31,20 @@ pub struct Cli {
     command: Command,
 }
 
+/// In the help of a subcommand, what all take stands behind what it takes itself.
+const AFTER_ITS_OWN: usize = 900;
+
 /// What every subcommand takes.
 #[derive(Clone, Copy, Debug, Args)]
 pub struct Common {
     /// Say less
-    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    #[arg(short, long, global = true, conflicts_with = "verbose", display_order = AFTER_ITS_OWN)]
     pub quiet: bool,
     /// Say more (twice: still more)
-    #[arg(short, long, global = true, action = ArgAction::Count)]
+    #[arg(short, long, global = true, action = ArgAction::Count, display_order = AFTER_ITS_OWN)]
     pub verbose: u8,
     /// When to use colours
-    #[arg(long, global = true, value_enum, default_value_t, value_name = "WHEN")]
+    #[arg(long, global = true, value_enum, default_value_t, value_name = "WHEN", display_order = AFTER_ITS_OWN)]
     pub color: Color,
 }
 
@@ -126,6 +129,19 @@ impl Color {
     }
 }
 
+/// An error with its causes, each said once: many name their cause in their own words already.
+pub fn told(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if text.is_empty() {
+            text = cause;
+        } else if !text.contains(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    text
+}
+
 /// Writes a result to stdout. A reader that has seen enough (`| head`) is no error.
 pub(crate) fn print_result(text: &[u8]) -> anyhow::Result<()> {
     use std::io::{ErrorKind, Write};
@@ -143,5 +159,26 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         super::Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn what_all_take_stands_behind_what_a_subcommand_takes_itself() {
+        let mut cli = super::Cli::command();
+        cli.build();
+        for command in cli.get_subcommands_mut() {
+            let help = command.render_help().to_string();
+            let place = |option: &str| help.lines().position(|line| line.trim_start().starts_with(option));
+            if let Some(output) = place("-o, --output") {
+                assert!(Some(output) < place("-q, --quiet"), "{help}");
+            }
+        }
+    }
+
+    #[test]
+    fn each_cause_is_told_once() {
+        let cause = || std::io::Error::new(std::io::ErrorKind::NotFound, "no such file");
+        let named = anyhow::Error::new(cause()).context("x: no such file").context("the pair");
+        assert_eq!(super::told(&named), "the pair: x: no such file");
+        assert_eq!(super::told(&anyhow::Error::new(cause()).context("reading x")), "reading x: no such file");
     }
 }

@@ -42,10 +42,10 @@ pub(super) struct Args {
     #[arg(long, value_name = "NAME", conflicts_with = "policy")]
     namespace: Option<String>,
     /// Where the API server calls (HTTPS); port 0 takes a free one, [::] takes IPv4 too
-    #[arg(long, value_name = "ADDRESS", default_value = "0.0.0.0:8443")]
+    #[arg(long, value_name = "ADDRESS", default_value = "0.0.0.0:8443", value_parser = address)]
     listen: SocketAddr,
     /// Where /livez, /readyz and /metrics are (plain HTTP); port 0 takes a free one
-    #[arg(long, value_name = "ADDRESS", default_value = "0.0.0.0:8080")]
+    #[arg(long, value_name = "ADDRESS", default_value = "0.0.0.0:8080", value_parser = address)]
     http_listen: SocketAddr,
     /// Serve the certificate of the Secret mirrorgate-serving, and who looks after it [default in a cluster: self-managed]
     #[arg(long, value_enum, value_name = "WAY", conflicts_with_all = ["policy", "tls_cert", "tls_key", "cert_dir", "tls_name"])]
@@ -153,6 +153,10 @@ impl Args {
         runtime.shutdown_background();
         outcome
     }
+}
+
+fn address(text: &str) -> Result<SocketAddr, &'static str> {
+    text.parse().map_err(|_| "it must be an address and a port, as in 127.0.0.1:8443 or [::]:8443")
 }
 
 /// Where a certificate is kept that nobody named a place for.

@@ -7,6 +7,7 @@
 mod announcer;
 mod bundles;
 mod callers;
+mod config;
 mod events;
 mod policy;
 #[cfg(test)]
@@ -21,6 +22,7 @@ mod webhooks;
 
 pub use bundles::BundleWatches;
 pub use callers::nobody_calls;
+pub use config::{NoCluster, find};
 pub use policy::{POLICY_CONFIG_MAP, POLICY_KEY, PolicyWatch};
 pub use secrets::{SecondLook, SecretStore, SecretWatches};
 pub use serving::{Caretaker, CertificateEvents, SERVING_SECRET, ServingWatch, service_name};

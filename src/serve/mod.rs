@@ -248,9 +248,8 @@ impl Cluster {
                 (config, own_namespace)
             }
             Err(_) => {
-                let config = kube::Config::infer()
-                    .await
-                    .context("no cluster to read the policy from (or give --policy FILE)")?;
+                let found = crate::cluster::find(None).await;
+                let config = found.context("no cluster to read the policy from (or give --policy FILE)")?;
                 (config, NAMESPACE.to_owned())
             }
         };

@@ -22,9 +22,9 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
-use kube::config::KubeConfigOptions;
 use kube::{Client, Config};
 
+use crate::cluster;
 use crate::policy::{BundleRef, Policy};
 use crate::probe::{BundleStore, Bundles};
 
@@ -77,13 +77,7 @@ impl Args {
 }
 
 async fn examine(namespace: String, context: Option<String>, with_probes: bool) -> anyhow::Result<Vec<Finding>> {
-    let config = match context {
-        Some(context) => {
-            let options = KubeConfigOptions { context: Some(context), ..KubeConfigOptions::default() };
-            Config::from_kubeconfig(&options).await.context("the kubeconfig")?
-        }
-        None => Config::infer().await.context("no cluster: the kubeconfig")?,
-    };
+    let config = cluster::find(context).await.context("no cluster")?;
     goes_straight(&config)?;
     let server = config.cluster_url.to_string();
     let client = Client::try_from(config).context("the client of the API server")?;
