@@ -9,6 +9,7 @@ use crate::trust::Bundle;
 
 use super::facts::{Facts, ServingPair, Unread};
 use super::finding::{Finding, some_of};
+use super::replicas;
 use super::webhooks::{self, Webhook};
 
 const CHECK: &str = "certificate";
@@ -97,6 +98,10 @@ fn pair(facts: &Facts) -> Option<Result<Pair, PairFault>> {
 fn of_pair(facts: &Facts, maker: Maker, pair: Option<&Result<Pair, PairFault>>) -> Finding {
     let Facts { namespace, now, .. } = facts;
     let absent = || match maker {
+        Maker::SelfManaged if replicas::none_is_ready(facts) => Finding::fault(
+            CHECK,
+            format!("there is no Secret {SERVING_SECRET}: a replica makes it as soon as one runs"),
+        ),
         Maker::SelfManaged => {
             let message = format!("there is no Secret {SERVING_SECRET}, which the replicas make as soon as they run");
             let restart = format!("kubectl -n {namespace} rollout restart deployment mirrorgate");
@@ -176,7 +181,14 @@ fn ca_bundles(facts: &Facts, pair: Option<&Pair>) -> Vec<Finding> {
     }
     findings.extend(wrong.into_iter().map(|(why, webhooks)| {
         let names: Vec<&str> = webhooks.iter().map(|webhook| webhook.name.as_str()).collect();
-        Finding::fault(CA_BUNDLE, format!("of {}: {why}", some_of(&names))).remedy(mend(facts, &webhooks))
+        let said = format!("of {}: {why}", some_of(&names));
+        match (&facts.serving, Maker::of(facts)) {
+            // There is nothing to put in yet.
+            (Err(Unread::Absent), Maker::SelfManaged) => {
+                Finding::fault(CA_BUNDLE, format!("{said}; the replicas write it with the Secret {SERVING_SECRET}"))
+            }
+            _ => Finding::fault(CA_BUNDLE, said).remedy(mend(facts, &webhooks)),
+        }
     }));
     findings
 }
@@ -313,6 +325,24 @@ mod tests {
         // Whether it is the right one cannot be said without the pair.
         let findings = with([&other.certificate, "oops"], ServingPair::default());
         assert_eq!(findings.iter().map(|finding| finding.state).collect::<Vec<_>>(), [State::Unknown, State::Fault]);
+    }
+
+    #[test]
+    fn what_replicas_make_once_they_run_is_not_mended_by_hand() {
+        let of = |ready: i32| {
+            let deployment = json!({"spec": {"selector": {}, "template": {}}, "status": {"readyReplicas": ready}});
+            let webhook = json!({
+                "name": "enforce.mirrorgate.dev", "clientConfig": {}, "sideEffects": "None", "admissionReviewVersions": ["v1"],
+            });
+            let mutating: MutatingWebhookConfiguration = from_value(json!({ "webhooks": [webhook] })).unwrap();
+            let deployment = Ok(from_value(deployment).unwrap());
+            check(&Facts { deployment, serving: Err(Unread::Absent), mutating: Ok(mutating), ..facts() })
+        };
+        assert!(of(0).iter().all(|finding| finding.state == State::Fault && finding.remedy.is_none()), "{:?}", of(0));
+        assert_eq!(
+            of(1)[0].remedy.as_deref(),
+            Some("kubectl -n mirrorgate-system rollout restart deployment mirrorgate")
+        );
     }
 
     #[test]

@@ -101,6 +101,10 @@ async fn examine(namespace: String, context: Option<String>, with_probes: bool) 
         findings.push(elsewhere);
         return Ok(findings);
     }
+    if let Some(nothing) = replicas::not_installed(&facts) {
+        findings.push(nothing);
+        return Ok(findings);
+    }
     findings.extend(replicas::check(&facts));
     findings.extend(webhooks::check(&facts));
     findings.extend(certificate::check(&facts));

@@ -46,7 +46,8 @@ pub(super) fn check(facts: &Facts) -> (Option<Policy>, Vec<Finding>) {
             let refused =
                 format!("{object} is refused: replicas run on the last good one, and a new one never gets ready");
             let mut findings = vec![Finding::fault(CHECK, refused).remedy(edit.as_str())];
-            findings.extend(faults.0.iter().map(said));
+            // What mends them all stands above.
+            findings.extend(faults.0.iter().map(|fault| Finding { remedy: None, ..said(fault) }));
             (None, findings)
         }
         Ok(Compiled { policy, warnings }) => {

@@ -14,6 +14,7 @@ use super::super::asking;
 use super::facts::{Facts, Mode, Read, Unread};
 use super::finding::{Finding, State};
 use super::reading::{DryRun, Reader};
+use super::replicas;
 use super::webhooks;
 
 const CHECK: &str = "registries";
@@ -107,11 +108,18 @@ pub(super) fn called(facts: &Facts, call: &Option<(String, Read<DryRun>)>) -> Fi
         ),
         Ok(DryRun::Refused(why)) if why.contains("failed calling webhook \"enforce.mirrorgate.dev\"") => {
             let what = why.split("failed to call webhook: ").last().unwrap_or(why);
-            Finding::fault(
+            let fault = Finding::fault(
                 CALL,
                 format!("the API server cannot call mirrorgate, and refuses the pods of {namespace}: {what}"),
-            )
-            .remedy(format!("kubectl -n {} logs -l app.kubernetes.io/name=mirrorgate --tail=20", facts.namespace))
+            );
+            // Without a replica there is no log, and that there is none is said already.
+            match replicas::none_is_ready(facts) {
+                true => fault,
+                false => fault.remedy(format!(
+                    "kubectl -n {} logs -l app.kubernetes.io/name=mirrorgate --tail=20",
+                    facts.namespace
+                )),
+            }
         }
         Ok(DryRun::Refused(why)) if why.contains("admission webhook \"enforce.mirrorgate.dev\" denied") => Finding::ok(
             CALL,

@@ -5,7 +5,7 @@ use k8s_openapi::api::discovery::v1::EndpointSlice;
 
 use crate::image::{Escaped, Reference};
 
-use super::facts::{Facts, Unread};
+use super::facts::{Facts, Read, Unread};
 use super::finding::{Finding, counted};
 
 const DEPLOYMENT: &str = "deployment";
@@ -18,6 +18,36 @@ pub(super) fn check(facts: &Facts) -> Vec<Finding> {
     let mut findings = deployment(facts);
     findings.push(service(facts));
     findings
+}
+
+/// The one finding where nothing of mirrorgate is there: it was never installed, or not in this cluster.
+pub(super) fn not_installed(facts: &Facts) -> Option<Finding> {
+    let Facts { namespace, deployment, mutating, validating, service, serving, policy, .. } = facts;
+    let is_absent = [
+        is_absent(deployment),
+        is_absent(mutating),
+        is_absent(validating),
+        is_absent(service),
+        is_absent(serving),
+        is_absent(policy),
+    ];
+    let message = format!(
+        "mirrorgate is not installed: nothing of it is in the namespace {namespace} (--namespace names another), and no webhook is its"
+    );
+    is_absent
+        .into_iter()
+        .all(|absent| absent)
+        .then(|| Finding::fault(DEPLOYMENT, message).remedy(facts.install_again()))
+}
+
+fn is_absent<T>(read: &Read<T>) -> bool {
+    matches!(read, Err(Unread::Absent))
+}
+
+/// Whether it is known that no replica is ready: then what only a replica does is not done.
+pub(super) fn none_is_ready(facts: &Facts) -> bool {
+    let status = facts.deployment.as_ref().ok().map(|deployment| deployment.status.as_ref());
+    status.is_some_and(|status| status.and_then(|status| status.ready_replicas).unwrap_or(0) == 0)
 }
 
 fn deployment(facts: &Facts) -> Vec<Finding> {
@@ -163,6 +193,28 @@ mod tests {
         {
             assert_eq!(of(2, 2, 2, image).len(), if told { 2 } else { 1 }, "{image}");
         }
+    }
+
+    #[test]
+    fn what_was_never_installed_is_one_finding() {
+        fn gone<T>() -> Read<T> {
+            Err(Unread::Absent)
+        }
+        let nothing = || Facts {
+            deployment: gone(),
+            mutating: gone(),
+            validating: gone(),
+            service: gone(),
+            serving: gone(),
+            policy: gone(),
+            ..facts()
+        };
+        let finding = not_installed(&nothing()).unwrap();
+        assert!(finding.state == State::Fault && finding.message.contains("is not installed"), "{finding:?}");
+        assert_eq!(finding.remedy.as_deref(), Some("kubectl apply -k manifests/base  # or the overlay of yours"));
+        // What may not be read may be there.
+        assert_eq!(not_installed(&Facts { policy: facts().policy, ..nothing() }), None);
+        assert_eq!(not_installed(&Facts { mutating: Ok(Default::default()), ..nothing() }), None);
     }
 
     #[test]

@@ -324,7 +324,8 @@ async fn what_was_changed_is_told_and_put_right() {
     kubectl(&["delete", "validatingwebhookconfiguration", "mirrorgate"]).success();
     let broken = json!({"data": {"policy.yaml": POLICY.replace("hosts:", "host:")}}).to_string();
     kubectl(&["-n", NAMESPACE, "patch", "configmap", "mirrorgate-policy", "-p", &broken]).success();
-    let fault = cluster.complains("policy", "fault", "line 6: registryMirrors[0].host: unknown key").await;
+    cluster.complains("policy", "fault", "line 6: registryMirrors[0].host: unknown key").await;
+    let fault = cluster.complains("policy", "fault", "is refused: replicas run on the last good one").await;
     assert_eq!(fault.remedy.as_deref(), Some("kubectl -n mirrorgate-system edit configmap mirrorgate-policy"));
     cluster.mends("webhooks", "warning", "a broken policy is not refused").await;
     kubectl(&["-n", NAMESPACE, "delete", "configmap", "mirrorgate-policy"]).success();
