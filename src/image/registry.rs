@@ -30,6 +30,8 @@ pub(super) enum HostFault {
     Empty,
     #[error("it has a scheme; write the host alone")]
     Scheme,
+    #[error("it has a blank; take it out")]
+    Blank,
     #[error("`{0}` cannot stand in a host, which is letters, digits and `-` between dots")]
     Character(char),
     #[error("a part between dots is empty, or begins or ends with `-`")]
@@ -145,6 +147,7 @@ pub(super) fn check_host(text: &str) -> Result<(), HostFault> {
         return Ok(());
     }
     match host.chars().find(|c| !c.is_ascii_alphanumeric() && !matches!(c, '-' | '.')) {
+        Some(wrong) if wrong.is_whitespace() => Err(HostFault::Blank),
         Some(wrong) => Err(HostFault::Character(if wrong.is_ascii_graphic() { wrong } else { '\u{fffd}' })),
         None => Err(HostFault::Label),
     }

@@ -22,7 +22,9 @@ pub fn dangers(before: Option<&Policy>, after: &Policy) -> Vec<String> {
         dangers.extend(no_longer_rewritten(before, after));
         dangers.extend(no_longer_checked(before, after));
     }
-    if checks_anything(after) && !before.is_some_and(checks_anything) {
+    // Where no network is denied at all, the document's own warning says so, edit or not.
+    let said = after.denied_networks().is_empty();
+    if checks_anything(after) && !said && !before.is_some_and(checks_anything) {
         dangers.push(
             "`*` in trust.registries: whoever may create pods says where mirrorgate connects to, but for trust.denyNetworks"
                 .to_owned(),

@@ -159,7 +159,7 @@ impl InvalidPattern {
     /// How to mend it among the hosts of a mirror.
     pub(super) fn help_in_mirror(&self) -> String {
         match &self.kind {
-            InvalidPatternKind::Path { host, path } => format!(
+            InvalidPatternKind::Path { host, path } if !path.is_empty() => format!(
                 "write the host alone, {}, and choose repositories with `repositories.include`: {}",
                 quoted(host),
                 quoted(path)

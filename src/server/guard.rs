@@ -31,7 +31,8 @@ const MOST_NAME_CHARS: usize = 253;
 /// Who says so is named: a document for a newer version can meet the guard of an older one.
 const REFUSED: &str =
     concat!("mirrorgate ", env!("CARGO_PKG_VERSION"), " would not obey this policy; the one in force stays");
-const NO_KEY: &str = "the ConfigMap has no key policy.yaml under data; put the policy document there";
+const NO_KEY: &str = "the ConfigMap has no key policy.yaml under data; put the policy document there (kubectl create configmap: \
+                      --from-file=policy.yaml=FILE)";
 const UNMENDED: &str = "the policy in this ConfigMap was broken before and still is; the last good one stays in force";
 const DELETED: &str = "the last good policy stays in force until mirrorgate restarts; without a policy it does not become \
                        ready then, and new pods of enforced namespaces are refused";

@@ -1028,6 +1028,7 @@ fn hosts_are_written_in_canonical_form() {
             "quay.io/acme",
             "it names a path; write the host alone, `quay.io`, and choose repositories with `repositories.include`: `acme`",
         ),
+        ("quay.io/", "it names a path; write the host alone: `quay.io`"),
         (
             "*foo",
             "a `*` may only stand alone or in front, as `*.`; write `*.suffix` for every host below a suffix, or `*` for every host, with and without a port",

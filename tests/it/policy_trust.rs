@@ -257,7 +257,7 @@ fn data_that_is_no_base64_of_pem_is_refused_with_the_mend() {
         &block(&pem("a"), 6),
         "is PEM, and must be the base64 of it; write what `base64 -w0 ca.crt` prints, or the PEM under `inline` in an entry of `caBundles`",
     );
-    let help = "write the certificates as they stand from `-----BEGIN CERTIFICATE-----` to `-----END CERTIFICATE-----`";
+    let help = "write what `base64 -w0 ca.crt` prints, with the certificates in ca.crt as PEM";
     assert_data_fault(
         &base64("no certificate at all"),
         &format!("holds no certificate that can be used: it holds no PEM block; {help}"),
@@ -453,14 +453,14 @@ fn networks_are_written_as_such() {
     assert_said(
         "trust:\n  denyNetworks: [10.0.0.0, 10.1.2.3/8, 'fd00::1/8', corp, '::ffff:10.0.0.0/104', 10.0.0.0/33, 10.0.0.0/8, 10.0.0.0/8, 'fd00::1']\n",
         &[
-            "4:18 trust.denyNetworks[0]: `10.0.0.0` has no prefix length; write `10.0.0.0/32`",
+            "4:18 trust.denyNetworks[0]: `10.0.0.0` has no prefix length; write the network with it, as in `10.0.0.0/8`; that address alone is `10.0.0.0/32`",
             "4:28 trust.denyNetworks[1]: `10.1.2.3/8` has bits behind its prefix; write `10.0.0.0/8`",
             "4:40 trust.denyNetworks[2]: `fd00::1/8` has bits behind its prefix; write `fd00::/8`",
             "4:53 trust.denyNetworks[3]: `corp` is no network; write it as `10.0.0.0/8` or `fd00::/8`",
             "4:59 trust.denyNetworks[4]: `::ffff:10.0.0.0/104` is an IPv4 network, written as IPv6; write `10.0.0.0/8`",
             "4:82 trust.denyNetworks[5]: `10.0.0.0/33` is no network; write it as `10.0.0.0/8` or `fd00::/8`",
             "4:107 trust.denyNetworks[7]: `10.0.0.0/8` is listed twice, first on line 4; leave one of them out",
-            "4:119 trust.denyNetworks[8]: `fd00::1` has no prefix length; write `fd00::1/128`",
+            "4:119 trust.denyNetworks[8]: `fd00::1` has no prefix length; write the network with it, as in `10.0.0.0/8`; that address alone is `fd00::1/128`",
         ],
     );
 }

@@ -104,8 +104,10 @@ pub(super) fn data(path: &str, name: &str, written: &Spanned<String>, faults: &m
         faults.error(path, *span, "is encoded twice").help("write what `base64 -d` makes of it");
         return None;
     }
-    pool(path, name, bundle, written, PEM_HELP, faults)
+    pool(path, name, bundle, written, DATA_HELP, faults)
 }
+
+const DATA_HELP: &str = "write what `base64 -w0 ca.crt` prints, with the certificates in ca.crt as PEM";
 
 const PEM_HELP: &str =
     "write the certificates as they stand from `-----BEGIN CERTIFICATE-----` to `-----END CERTIFICATE-----`";

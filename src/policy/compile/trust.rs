@@ -276,7 +276,13 @@ fn denied_networks(list: &Texts, faults: &mut Collector<'_>) -> Vec<IpNet> {
 fn network(text: &str) -> Result<IpNet, (&'static str, String)> {
     let Ok(network) = text.parse::<IpNet>() else {
         return Err(match text.parse::<IpAddr>() {
-            Ok(address) => ("has no prefix length", format!("write `{}`", IpNet::from(address))),
+            Ok(address) => (
+                "has no prefix length",
+                format!(
+                    "write the network with it, as in `10.0.0.0/8`; that address alone is `{}`",
+                    IpNet::from(address)
+                ),
+            ),
             Err(_) => ("is no network", "write it as `10.0.0.0/8` or `fd00::/8`".to_owned()),
         });
     };
