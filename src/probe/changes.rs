@@ -9,6 +9,7 @@ use super::Report;
 use super::freshness::is_fine;
 use super::question::{Lane, Question};
 use crate::review::Verdict;
+use crate::telemetry::milliseconds;
 
 /// What was said last of each registry that the policy names in full.
 #[derive(Debug, Default)]
@@ -22,7 +23,7 @@ impl Changes {
     pub(super) fn tell(&mut self, question: &Question, report: &Report) {
         let registry = question.registry().as_str();
         let (verdict, class) = (report.verdict.as_str(), report.verdict.class());
-        let ms = report.took.as_secs_f64() * 1e3;
+        let ms = milliseconds(report.took.as_secs_f64());
         let (why, at) = match &report.verdict {
             Verdict::Trusted => (None, None),
             Verdict::Untrusted(untrusted) => (Some(&*untrusted.why), Some(untrusted.at)),

@@ -16,6 +16,7 @@ use crate::app::App;
 use crate::cluster::{POLICY_CONFIG_MAP, POLICY_KEY};
 use crate::image::Escaped;
 use crate::policy::{Examined, Fault, Policy, dangers};
+use crate::telemetry::milliseconds;
 
 /// What stands for the mode in metrics and logs.
 pub(super) const MODE: &str = "policy";
@@ -140,7 +141,7 @@ fn log(review: &PolicyReview<'_>, judgement: &Judgement, decision: &str, seconds
         decision,
         faults = judgement.refused.as_ref().map(|refused| refused.faults.len()),
         warnings = judgement.warnings.len(),
-        ms = seconds * 1e3,
+        ms = milliseconds(seconds),
         "review"
     );
 }

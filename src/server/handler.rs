@@ -12,6 +12,7 @@ use crate::image::Escaped;
 use crate::review::{
     CheckedRegistry, Decision, Mode, Outcome, Plan, PlannedImage, Pod, PullSecretPlan, SecretUse, Verdicts,
 };
+use crate::telemetry::milliseconds;
 
 use super::refusal::Refusal;
 use super::wire::{self, Request};
@@ -143,7 +144,7 @@ fn log(mode: Mode, request: &Request<'_>, plan: &Plan<'_, '_>, decision: &Decisi
         rewrites = %Rewrites(plan),
         pull_secrets = %UsedSecrets(plan),
         verdicts = %DoubtfulVerdicts(plan),
-        ms = started.elapsed().as_secs_f64() * 1e3,
+        ms = milliseconds(started.elapsed().as_secs_f64()),
         "review"
     );
 }

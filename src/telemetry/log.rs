@@ -43,6 +43,11 @@ impl Level {
     }
 }
 
+/// A duration for the log, to the microsecond: what is behind that is the arithmetic's.
+pub fn milliseconds(seconds: f64) -> f64 {
+    (seconds * 1e6).round() / 1e3
+}
+
 /// Starts the log of this process on stderr. A second call changes nothing.
 pub fn init_logging(format: Format, level: Level, colour: bool) {
     // The crates below us say little that an operator can use; ours go as far as was asked.
