@@ -49,7 +49,10 @@ fn content<'d>(bundle: &BundleRef, documents: &[&'d [Node]], namespace: &str) ->
 fn whole_content<'d>(bundle: &BundleRef, documents: &[&'d [Node]], namespace: &str) -> Result<Cow<'d, [u8]>, String> {
     let object = |kind, key: &KeyRef| {
         let mut of_kind = documents.iter().flat_map(|documents| of_core(documents, kind));
-        of_kind.rfind(|node| is_named(node, key, namespace)).ok_or("it is in a cluster, and not among the manifests")
+        of_kind.rfind(|node| is_named(node, key, namespace)).ok_or(match documents {
+            [] => "it is in a cluster, and no cluster is asked",
+            _ => "it is in a cluster, and not among the manifests",
+        })
     };
     let (key, value) = match bundle {
         BundleRef::File(path) => {

@@ -193,6 +193,8 @@ fn text_is_a_diff_and_a_line_that_sums_up() {
     let nothing = "apiVersion: v1\nkind: Service\n";
     assert_eq!(stdout(&review_stdin(nothing, &["-f", "-", "-q"]), 0), "");
     assert_eq!(stdout(&review_stdin(nothing, &["-f", "-"]), 0), "nothing to do: no pod and no pod template\n");
+    // What cannot be read may have had some.
+    assert_eq!(stdout(&review_stdin("kind: [", &["-f", "-"]), 1), "");
 }
 
 #[test]

@@ -299,7 +299,9 @@ fn summary(reviewed: &[Reviewed<'_>]) -> String {
         }
     }
     if objects == 0 {
-        return "nothing to do: no pod and no pod template\n".to_owned();
+        // What could not be read is said on stderr, and may have had some.
+        let all_read = reviewed.iter().all(|source| source.findings.is_ok());
+        return if all_read { "nothing to do: no pod and no pod template\n".to_owned() } else { String::new() };
     }
     let mut parts = Vec::new();
     if rewritten > 0 {
