@@ -140,6 +140,19 @@ fn values_that_mean_nothing_are_refused() {
     }
     let printed = template("gate", &["--set-string", "policy=a: [b"]);
     assert!(!printed.ok && printed.err.contains("the policy is not YAML"), "{printed:?}");
+    // What the chart reads of the policy, before mirrorgate does.
+    for (policy, fault) in [
+        (r#"{"registryMirrors": {"name": "a"}}"#, "registryMirrors must be a list"),
+        (r#"{"registryMirrors": ["a"]}"#, "a mirror must be a map"),
+        (r#"{"registryMirrors": [{"pullSecrets": "a"}]}"#, "pullSecrets of a mirror must be a list"),
+        (r#"{"registryMirrors": [{"caBundle": "a"}]}"#, "a CA bundle must be a map"),
+        (r#"{"pullSecrets": ["a"]}"#, "an entry of pullSecrets must be a map"),
+        (r#"{"trust": ["a"]}"#, "trust must be a map"),
+        (r#"{"trust": {"caBundles": [{"secret": "a"}]}}"#, "secret of a CA bundle must be a map"),
+    ] {
+        let printed = template("gate", &["--set-json", &format!("policy={policy}")]);
+        assert!(!printed.ok && printed.err.contains(fault), "{policy}: {printed:?}");
+    }
     // Forgotten in an upgrade, it would be the example that is in force.
     let printed = template("gate", &["--is-upgrade", "--set", "replicas=3"]);
     assert!(!printed.ok && printed.err.contains("the policy is missing"), "{printed:?}");

@@ -30,6 +30,14 @@ The objects are those of manifests/base and manifests/components: `files` has co
 {{- end -}}
 {{- end -}}
 
+{{/* Refuses a policy that mirrorgate would refuse, where the chart has to read it: what it is of, the kind that it must be, the value. */}}
+{{- define "mirrorgate.is" -}}
+{{- $of := index . 0 -}}{{- $kind := index . 1 -}}{{- $value := index . 2 -}}
+{{- if not (or (kindIs "invalid" $value) (kindIs $kind $value)) -}}
+{{- fail (printf "the policy is faulty: %s must be a %s; `mirrorgate check` shows every fault with its line" $of (ternary "list" "map" (eq $kind "slice"))) -}}
+{{- end -}}
+{{- end -}}
+
 {{/* The policy as a text. */}}
 {{- define "mirrorgate.policy" -}}
 {{- if not .Values.policy -}}
