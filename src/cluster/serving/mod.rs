@@ -5,6 +5,7 @@
 mod announced;
 mod replicas;
 mod secret;
+mod telling;
 mod waiting;
 mod watched;
 
@@ -19,15 +20,15 @@ use kube::api::Api;
 use kube::runtime::watcher::Event;
 use tokio::sync::watch;
 use tokio::time::Instant;
-use tracing::{debug, info, warn};
+use tracing::debug;
 
-use crate::serving::{Awaited, CERTIFICATE_READINESS, Found, Held, InForce, Others, Step, step};
+use crate::serving::{Awaited, Found, Held, InForce, Others, Step, step};
 use crate::telemetry::{Metrics, Readiness};
 
 use super::announcer::Announcer;
 use super::watching::{Fault, Pauses, Told, Watch, in_time};
 use super::webhooks::Trusting;
-use announced::{Matter, disobeyed, done};
+use announced::{Matter, done};
 use replicas::{Answers, Question, ask};
 use secret::{Seen, write};
 use waiting::{Rounds, Waiting, jittered};
@@ -37,14 +38,6 @@ pub(super) use watched::WatchedServing;
 
 /// The name of the Secret, in mirrorgate's own namespace.
 pub const SERVING_SECRET: &str = "mirrorgate-serving";
-
-/// The label of `mirrorgate_watch_up`.
-const RESOURCE: &str = "serving-certificate";
-
-/// What `/readyz` remarks on.
-const WATCH: &str = "watch";
-const WISH: &str = "renew";
-const CHANGE: &str = "change";
 
 const PAUSES: Pauses = Pauses { first: Duration::from_millis(250), longest: Duration::from_secs(1) };
 /// After a write that failed, and up to so long after several.
@@ -176,33 +169,6 @@ impl ServingWatch {
         }
     }
 
-    fn up(&mut self) {
-        self.metrics.watch_up(RESOURCE, true);
-        self.readiness.remark(CERTIFICATE_READINESS, WATCH, None);
-        if std::mem::take(&mut self.down) {
-            info!("the Secret {SERVING_SECRET} is watched again");
-        }
-    }
-
-    fn down(&mut self, fault: &Fault) {
-        let fault = match fault {
-            Fault::Forbidden(message) => format!(
-                "forbidden: a Role in {} must allow list and watch of secrets with resourceNames [{SERVING_SECRET}] ({message})",
-                self.namespace
-            ),
-            Fault::Other(words) => words.clone(),
-        };
-        if !std::mem::replace(&mut self.down, true) {
-            self.metrics.watch_up(RESOURCE, false);
-            warn!(
-                error = fault,
-                "the Secret {SERVING_SECRET} cannot be watched; what was last seen of it stays in force"
-            );
-        }
-        let remark = format!("the Secret {SERVING_SECRET} cannot be watched: {fault}");
-        self.readiness.remark(CERTIFICATE_READINESS, WATCH, Some(remark));
-    }
-
     fn see(&mut self, seen: Seen) {
         self.gone = seen.is_gone().then(|| self.gone.unwrap_or_else(Instant::now));
         self.seen = Some(seen);
@@ -311,22 +277,6 @@ impl ServingWatch {
                 });
             }
         }
-    }
-
-    /// A wish that nobody grants would wait for ever.
-    fn tell_of_wish(&mut self, seen: &Seen) {
-        let disobeyed = seen.wish().and_then(|wish| disobeyed(wish, self.caretaker, &self.namespace));
-        self.announcer.set(Matter::Wish, disobeyed.clone());
-        self.readiness.remark(CERTIFICATE_READINESS, WISH, disobeyed);
-    }
-
-    /// A change of CAs that hangs harms no call, but should not do so unheard.
-    fn tell_of_waiting(&mut self, step: &Step) {
-        self.waiting.note(step, self.acted);
-        let Trusting { wrong, .. } = &*self.trusting.borrow();
-        let too_long = self.waiting.too_long(wrong.as_deref(), self.rounds.answers(), self.acted);
-        self.announcer.set(Matter::Change, too_long.clone());
-        self.readiness.remark(CERTIFICATE_READINESS, CHANGE, too_long);
     }
 
     fn ask_replicas(&mut self, seen: &Seen, step: &Step) {
