@@ -12,6 +12,7 @@ mod guards;
 mod opt_in;
 mod output;
 mod policy;
+mod proxy;
 mod pull_secrets;
 mod reading;
 mod registries;
@@ -22,7 +23,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
-use kube::{Client, Config};
+use kube::Client;
 
 use crate::cluster;
 use crate::policy::{BundleRef, Policy};
@@ -37,9 +38,10 @@ use reading::Reader;
 
 /// Examine a cluster: whether mirrorgate is healthy there, line by line, with the command that mends it
 ///
-/// Asks the API server with your kubeconfig, as kubectl finds it (but through no proxy), and changes nothing. What you may not read is `unknown`,
-/// with the access that it needs. The registries of the policy are asked from this machine, and the API server is asked for
-/// a pod in an enforced namespace that it does not make (a dry run), so that it calls mirrorgate; --no-probe leaves out both.
+/// Asks the API server with your kubeconfig, as kubectl finds it, and changes nothing. It goes through no proxy: where
+/// HTTPS_PROXY is set, NO_PROXY has to name the API server. What you may not read is `unknown`, with the access that it needs.
+/// The registries of the policy are asked from this machine, and the API server is asked for a pod in an enforced namespace that
+/// it does not make (a dry run), so that it calls mirrorgate; --no-probe leaves out both.
 /// Exit code 1 when there is a fault, 2 without a cluster; warnings alone are 0.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -77,8 +79,8 @@ impl Args {
 }
 
 async fn examine(namespace: String, context: Option<String>, with_probes: bool) -> anyhow::Result<Vec<Finding>> {
-    let config = cluster::find(context).await.context("no cluster")?;
-    goes_straight(&config)?;
+    let mut config = cluster::find(context).await.context("no cluster")?;
+    proxy::go_straight(&mut config, &proxy::Environment::read())?;
     let server = config.cluster_url.to_string();
     let client = Client::try_from(config).context("the client of the API server")?;
     let reader = Reader::new(client, namespace);
@@ -128,20 +130,6 @@ async fn examine(namespace: String, context: Option<String>, with_probes: bool) 
         None => findings.push(registries::without_policy()),
     }
     Ok(findings)
-}
-
-/// The client would go through a proxy whatever `NO_PROXY` says of the API server, so it goes through none; and its own words
-/// are of a feature, which nobody who runs this can switch on.
-fn goes_straight(config: &Config) -> anyhow::Result<()> {
-    let Some(proxy) = &config.proxy_url else { return Ok(()) };
-    // What else is in the address may be a password.
-    bail!(
-        "no cluster: the way to the API server {} is set to the proxy {} (proxy-url of the kubeconfig, or HTTPS_PROXY), and \
-         doctor goes through no proxy. If the API server can be reached without one: env -u HTTPS_PROXY -u https_proxy \
-         mirrorgate doctor; else run it where it can",
-        config.cluster_url,
-        proxy.host().unwrap_or_default()
-    )
 }
 
 async fn access_of(facts: &Facts, policy: Option<&Policy>, reader: &Reader) -> Vec<Finding> {
@@ -205,19 +193,4 @@ async fn secrets(facts: &Facts, policy: &Policy, reader: &Reader) -> Vec<Finding
     let (accounts, unread) = reader.service_accounts(&namespaces).await;
     findings.extend(pull_secrets::service_accounts(facts, policy, &accounts, &unread));
     findings
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_proxy_is_told_with_the_way_out_and_without_its_password() {
-        let mut config = Config::new("https://10.0.0.1:6443".parse().unwrap());
-        assert!(goes_straight(&config).is_ok());
-        config.proxy_url = Some("http://joe:secret@proxy.corp:3128".parse().unwrap());
-        let told = goes_straight(&config).unwrap_err().to_string();
-        assert!(told.contains("the proxy proxy.corp (") && told.contains("env -u HTTPS_PROXY"), "{told}");
-        assert!(!told.contains("secret"), "{told}");
-    }
 }

@@ -229,6 +229,9 @@ async fn a_healthy_cluster_is_all_ok() {
     assert!(text.contains("1 enforced (team-a), none audited"), "{text}");
     assert!(text.ends_with(" ok\n") && text.contains("\n0 faults, 0 warnings, 0 unknown, "), "{text}");
     assert_eq!(cluster.run("mirrorgate doctor -q").success().out, "");
+    // Of the environment's proxy the API server is excepted, as it is to kubectl.
+    let excepted = "HTTPS_PROXY=http://127.0.0.1:1 NO_PROXY=10.77.0.0/16";
+    assert_eq!(cluster.run(&format!("{excepted} mirrorgate doctor -q")).success().out, "");
     // It changed nothing, and made no pod.
     assert_eq!(kubectl(&["-n", TEAM, "get", "pods", "-o", "name"]).success().out, "");
 }
