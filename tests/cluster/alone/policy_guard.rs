@@ -70,10 +70,7 @@ async fn a_dangerous_edit_and_a_deletion_are_warned_of() {
     apply(&good, POLICY, NAMESPACE, &[]).success();
     let head = "apiVersion: mirrorgate.dev/v1alpha1\nkind: Policy\n";
     for (policy, warnings) in [
-        (
-            format!("{good}trust: {{registries: ['*']}}\n"),
-            &["`*` in trust.registries: ", "line 7: warning: trust.registries[0]: "][..],
-        ),
+        (format!("{good}trust: {{registries: ['*']}}\n"), &["line 7: warning: trust.registries[0]: "][..]),
         (
             head.to_owned(),
             &[

@@ -193,11 +193,7 @@ async fn a_dangerous_edit_is_warned_of() {
             format!("{MIRRORS}trust: {{registries: ['*'], denyNetworks: [10.0.0.0/8]}}"),
             &["`*` in trust.registries"],
         ),
-        (
-            MIRRORS,
-            format!("{MIRRORS}trust: {{registries: ['*']}}"),
-            &["`*` in trust.registries", "no network is denied"],
-        ),
+        (MIRRORS, format!("{MIRRORS}trust: {{registries: ['*']}}"), &["no network is denied"]),
         (MIRRORS, format!("{MIRRORS}trust: {{onUntrusted: warn}}"), &["trust.onUntrusted was deny"]),
         (MIRRORS, format!("{MIRRORS}trust: {{systemRoots: false}}"), &["no CA is there for `m.corp`"]),
         ("trust: {registries: [a.corp]}", String::new(), &["the certificates of a.corp are not checked any more"]),
