@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use mirrorgate::serving::{CertificateFiles, CertificateSource, InForce};
+use mirrorgate::serving::{CertificateFiles, CertificateSource, InForce, Pair};
 use mirrorgate::telemetry::{Metrics, Readiness};
 use rcgen::KeyPair;
 use tokio::task::JoinSet;
@@ -105,6 +105,26 @@ async fn a_pair_that_cannot_serve_leaves_the_last_good_one_in_force_and_is_told_
     assert!(!served.has_errors() && served.shown() != good);
 }
 
+/// There is nothing better at the start.
+#[test]
+fn a_certificate_for_another_name_serves_from_the_start_and_is_told_of() {
+    let served = tempfile::tempdir().unwrap();
+    let content = made_at(Timestamp::now());
+    let [certificate, key] = ["tls.crt", "tls.key"].map(|name| served.path().join(name));
+    fs::write(&certificate, &content.certificate).unwrap();
+    fs::write(&key, content.key.as_bytes()).unwrap();
+    let source = CertificateSource::Files { certificate, key };
+    for (name, is_told) in [(NAME, false), ("mirrorgate.elsewhere.svc", true)] {
+        let readiness = Arc::new(Readiness::new(&["certificate"]));
+        let in_force = Arc::new(InForce::new(Arc::new(Metrics::new()), Arc::clone(&readiness)));
+        CertificateFiles::load(&source, Some(name.to_owned()), Arc::clone(&in_force)).unwrap();
+        let report = readiness.report();
+        assert!(in_force.pair().is_some() && readiness.is_ready(), "{report}");
+        assert_eq!(report.contains("it is in force, as there is no better one: "), is_told, "{report}");
+        assert_eq!(report.contains(name), is_told, "{report}");
+    }
+}
+
 #[tokio::test]
 async fn files_that_cannot_be_read_leave_the_last_good_pair_in_force() {
     let served = Served::start();
@@ -138,6 +158,62 @@ async fn a_certificate_that_ends_soon_is_warned_of_by_the_clock() {
         let report = readiness.report();
         assert!(report.starts_with(words), "{report}");
         assert_eq!(in_force.concerns().borrow().expiry.is_some(), words.contains("expire"));
+    }
+    // Its successor ends the warning.
+    in_force.take(super::held(&made_at(noon() + days(91))).pair().unwrap(), None, noon() + days(91));
+    assert!(readiness.report().starts_with("[+] certificate\n"), "{}", readiness.report());
+    assert_eq!(in_force.concerns().borrow().expiry, None);
+}
+
+/// Nobody calls for weeks: it is told of all the same.
+#[tokio::test]
+async fn the_end_comes_near_without_news_and_is_told_of() {
+    let readiness = Arc::new(Readiness::new(&["certificate"]));
+    let in_force = Arc::new(InForce::new(Arc::new(Metrics::new()), Arc::clone(&readiness)));
+    let made = Timestamp::now() - days(80);
+    in_force.take(super::held(&made_at(made)).pair().unwrap(), None, made);
+    assert!(readiness.report().starts_with("[+] certificate\n"), "{}", readiness.report());
+    let mut concerns = in_force.concerns();
+    let _look = tokio::time::timeout(Duration::from_millis(500), in_force.watch_the_clock()).await;
+    assert!(concerns.borrow_and_update().expiry.is_some());
+    assert!(readiness.report().starts_with("[+] certificate (expires at "), "{}", readiness.report());
+}
+
+/// An intermediate that was forgotten is added: the certificate is the same, and what is sent is not.
+#[test]
+fn a_chain_that_somebody_completes_is_taken_up() {
+    let (ca, key) = (Somebody::new(), KeyPair::generate().unwrap());
+    let (leaf, key) = (ca.signs(NAME, (-1, 90), &key), key.serialize_pem());
+    let read = |chain: &str| Pair::read(chain.as_bytes(), key.as_bytes()).unwrap();
+    let in_force = InForce::new(Arc::new(Metrics::new()), Arc::new(Readiness::new(&["certificate"])));
+    for (chain, sent) in [(leaf.clone(), 1), (format!("{leaf}{}", ca.pem()), 2), (leaf.clone(), 1)] {
+        in_force.offer(&read(&chain), Ok(()), |_| true, noon());
+        assert_eq!(in_force.pair().unwrap().certified().cert.len(), sent);
+    }
+}
+
+/// What only the clock speaks against comes after what is good, and before what is not.
+#[test]
+fn what_the_clock_speaks_against_follows_only_what_is_no_better() {
+    let (ca, key) = (Somebody::new(), KeyPair::generate().unwrap());
+    let read = |name: &str, to: i64| {
+        let (leaf, key) = (ca.signs(name, (-1, to), &key), key.serialize_pem());
+        Pair::read(leaf.as_bytes(), key.as_bytes()).unwrap()
+    };
+    let (first, late, other) = (read(NAME, 30), read(NAME, 40), read("other.svc", 400));
+    let check = |pair: &Pair, now: Timestamp| pair.check(None, Some(NAME), now);
+    for (newest, now, is_good, follows, words) in [
+        (&late, noon() + days(50), true, false, "the last good one stays in force: "),
+        (&late, noon() + days(50), false, true, "it is in force, as there is no better one: "),
+        (&other, noon() + days(50), false, false, "the last good one stays in force: "),
+        (&first, noon() + days(50), true, true, "it is in force, as there is no better one: "),
+    ] {
+        let readiness = Arc::new(Readiness::new(&["certificate"]));
+        let in_force = InForce::new(Arc::new(Metrics::new()), Arc::clone(&readiness));
+        in_force.take(&first, None, noon());
+        in_force.offer(newest, check(newest, now), |_| is_good, now);
+        assert_eq!(in_force.pair().unwrap().is_same(newest), follows, "{words}");
+        assert!(readiness.report().contains(words), "{words}: {}", readiness.report());
     }
 }
 

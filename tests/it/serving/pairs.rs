@@ -3,11 +3,11 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
-use mirrorgate::serving::{Content, Held, KeyPem, PairFault};
+use mirrorgate::serving::{AUTHORITY_LIFE, Authority, Content, Held, KeyPem, PairFault};
 use mirrorgate::trust::Fault;
 use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, PKCS_ED25519, PKCS_RSA_SHA256, RsaKeySize};
 
-use super::{NAME, Somebody, days, held, made_at, noon};
+use super::{NAME, Somebody, days, held, made_at, noon, signed_at};
 
 fn content(certificate: &str, key: &str, authorities: &str) -> Content {
     Content {
@@ -97,6 +97,16 @@ fn an_expired_certificate_is_refused_and_so_is_one_that_is_not_valid_yet() {
 }
 
 #[test]
+fn of_a_ca_that_has_expired_it_is_said_that_it_is_the_ca() {
+    let (mut ca, key) = (Somebody::new(), KeyPair::generate().unwrap());
+    ca.params.not_after = rcgen::date_time_ymd(2026, 12, 1);
+    let content = content(&ca.signs(NAME, (-1, 90), &key), &key.serialize_pem(), &ca.pem());
+    assert_eq!(check(&content, noon()), Ok(()));
+    let (fault, why) = refused(&content, noon() + days(20));
+    assert!(fault == Fault::Expired && why.contains("its CA \"CN=somebody's CA\" expired at 2026-12-01"), "{why}");
+}
+
+#[test]
 fn a_certificate_without_the_name_of_the_service_is_refused() {
     let (ca, key) = (Somebody::new(), KeyPair::generate().unwrap());
     for name in ["mirrorgate.other.svc", "mirrorgate", "*.svc", "mirrorgate.mirrorgate-system.svc.cluster.local"] {
@@ -124,12 +134,14 @@ fn what_is_missing_or_no_pem_is_named() {
     let (ca, key) = (Somebody::new(), KeyPair::generate().unwrap());
     let (leaf, key, ca) = (ca.signs(NAME, (-1, 90), &key), key.serialize_pem(), ca.pem());
     let encrypted = "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n";
+    let encrypted_by_openssl = "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-256-CBC,00\n\nAAAA\n-----END RSA PRIVATE KEY-----\n";
     for (certificate, key, authorities, words) in [
         ("", &*key, &*ca, "there is no certificate"),
         (&*key, &*key, &*ca, "there is no certificate"),
         (&*leaf, "", &*ca, "there is no private key"),
         (&*leaf, &*leaf, &*ca, "there is no private key"),
         (&*leaf, encrypted, &*ca, "the private key is encrypted"),
+        (&*leaf, encrypted_by_openssl, &*ca, "the private key is encrypted"),
         (
             &*leaf,
             "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n",
@@ -195,6 +207,14 @@ fn what_is_made_serves_for_ninety_days_however_far_a_clock_is_behind() {
     assert_eq!(leaf.authority_key_id(), made.authorities()[0].subject_key_id());
     assert!(made.authorities()[0].facts().is_ca);
     assert_eq!(made.authorities()[0].not_after(), noon() + days(3652));
+}
+
+/// What outlives its CA is renewed too late.
+#[test]
+fn no_certificate_outlives_the_ca_that_signs_it() {
+    let (authority, ca) = Authority::make(noon(), AUTHORITY_LIFE).unwrap();
+    let late = held(&signed_at(&authority, &ca, noon() + days(3600)));
+    assert_eq!(late.pair().unwrap().leaf().not_after(), noon() + days(3652));
 }
 
 /// A key is most often mangled on its way into a Secret: what is said of it quotes nothing.

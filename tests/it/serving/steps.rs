@@ -210,6 +210,10 @@ fn the_annotation_is_obeyed_once() {
     let begin = asked(&made, Renewal::Authority, noon());
     assert_eq!(begin, Step::BeginChange(Reason::Asked));
     assert!(begin.grants(Renewal::Authority));
+    // What is made of nothing is as new as was wished.
+    for renewal in [Renewal::Certificate, Renewal::Authority] {
+        assert!(Step::MakeAll(Reason::Nothing).grants(renewal) && !Step::Rest.grants(renewal));
+    }
     // In the midst of a change another one waits for its turn.
     let begun = after(&begin, &made, None, noon());
     assert_eq!(
@@ -232,8 +236,11 @@ fn the_annotation_is_obeyed_once() {
 fn what_cannot_be_read_is_left_to_whoever_wrote_it_until_it_hurts() {
     let good = held(&made_at(noon()));
     let broken = held(&Content { certificate: b"broken".to_vec(), ..good.content().clone() });
-    let step = next(&broken, Some(&good), NOBODY, noon());
-    assert!(matches!(step, Step::Keep(_)) && !step.is_urgent(), "{step:?}");
+    let lacking = held(&Content { certificate: Vec::new(), ..good.content().clone() });
+    for unusable in [&broken, &lacking] {
+        let step = next(unusable, Some(&good), NOBODY, noon());
+        assert!(matches!(step, Step::Keep(_)) && !step.is_urgent(), "{step:?}");
+    }
     for (in_force, now) in [(None, noon()), (Some(&good), noon() + days(60))] {
         let step = next(&broken, in_force, NOBODY, now);
         assert!(matches!(step, Step::Sign(Reason::Unusable(_))) && step.is_urgent(), "{step:?}");
@@ -287,7 +294,10 @@ fn what_would_be_refused_is_made_anew_at_once() {
 #[test]
 fn somebody_elses_certificate_serves_until_it_is_due_and_ours_follows_it_as_one_ca_another() {
     let foreign = held(&somebodys(90));
-    assert_eq!(next(&foreign, None, NOBODY, noon()), Step::Rest);
+    // Nor before it is valid: it is our clock that may be behind.
+    for now in [noon(), noon() - days(2)] {
+        assert_eq!(next(&foreign, None, NOBODY, now), Step::Rest);
+    }
     for renewal in [Renewal::Certificate, Renewal::Authority] {
         let step = asked(&foreign, renewal, noon());
         assert!(step == Step::BeginChange(Reason::Asked) && step.grants(renewal), "{step:?}");
@@ -298,6 +308,20 @@ fn somebody_elses_certificate_serves_until_it_is_due_and_ours_follows_it_as_one_
     assert_eq!(begun.check(true, NAME, noon() + days(60)), Ok(()));
     let signed = after(&next(&begun, None, WEBHOOKS, noon() + days(60)), &begun, None, noon() + days(60));
     assert_eq!(next(&signed, None, REPLICAS, noon() + days(60)), Step::EndChange);
+}
+
+/// Of names that are not ours it cannot be told by which of two CAs a certificate is.
+#[test]
+fn somebody_elses_ca_signs_nothing_even_with_its_key() {
+    let (ca, key) = (Somebody::new(), KeyPair::generate().unwrap());
+    let with_key = held(&Content {
+        certificate: ca.signs(NAME, (-1, 90), &key).into_bytes(),
+        key: KeyPem::from(key.serialize_pem().into_bytes()),
+        authorities: ca.pem().into_bytes(),
+        authority_key: KeyPem::from(ca.key.serialize_pem().into_bytes()),
+    });
+    assert!(!with_key.signs());
+    assert_eq!(next(&with_key, None, WEBHOOKS, noon() + days(60)), Step::BeginChange(Reason::Due));
 }
 
 #[test]
