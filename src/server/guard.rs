@@ -145,3 +145,17 @@ fn log(review: &PolicyReview<'_>, judgement: &Judgement, decision: &str, seconds
         "review"
     );
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a6_a_warning_is_escaped_and_cut_and_there_are_at_most_sixteen() {
+        let Judgement { refused, warnings } = Judgement::warn(vec!["a".repeat(1000); 40]);
+        assert!(refused.is_none() && warnings.len() == 16, "{warnings:#?}");
+        assert!(warnings.iter().all(|warning| warning.chars().count() <= 250), "{warnings:#?}");
+        assert!(warnings[15].starts_with("mirrorgate: and 25 more; "), "{warnings:#?}");
+        assert_eq!(Judgement::warn(["\u{1b}[31m".to_owned()]).warnings, ["mirrorgate: \\u{1b}[31m"]);
+    }
+}

@@ -271,6 +271,19 @@ async fn deleting_it_is_allowed_and_other_objects_are_none_of_its_business() {
     }
 }
 
+/// Field managers are handed on as their author wrote them, raw bytes and all: that is no way past the guard.
+#[tokio::test]
+async fn a_review_that_is_not_utf_8_is_judged_too() {
+    let mut guard = Guard::start().await;
+    let mut object = with_policy(BROKEN);
+    object["metadata"]["managedFields"] = json!([{"manager": "RAW"}]);
+    let body = review("CREATE", object, json!(null)).to_string().into_bytes();
+    let at = body.windows(3).position(|bytes| bytes == b"RAW").unwrap();
+    let body = [&body[..at], b"\xff\xfe", &body[at + 3..]].concat();
+    let answer = guard.connection.post("/v1/validate/policy?timeout=10s", &body).await.unwrap();
+    assert_eq!((answer.status, &answer.json()["response"]["allowed"]), (200, &json!(false)));
+}
+
 /// A2: what is no review is a failure, and no denial; its calls have the limits and the metrics of all others.
 #[tokio::test]
 async fn a2_what_is_no_review_of_a_config_map_is_a_400() {
