@@ -273,6 +273,17 @@ async fn trap_22_a_server_without_its_policy_is_alive_and_not_ready() {
     assert_eq!((answer.status, answer.header("retry-after")), (503, Some("1")));
 }
 
+/// A person at a terminal waits for nobody's idle connections.
+#[tokio::test]
+async fn an_interrupted_server_does_not_linger() {
+    let mut server =
+        Server::start(&policy("harbor.corp"), &["--shutdown-delay", "0s", "--shutdown-linger", "10m"]).await;
+    let mut idle = Connection::open(&server.authority(), server.https).await.unwrap();
+    assert_eq!(idle.post("/v1/mutate/enforce", &review()).await.unwrap().status, 200);
+    server.interrupt();
+    assert_eq!(server.exit(Duration::from_secs(10)).await.code(), Some(0));
+}
+
 #[tokio::test]
 async fn a_second_signal_ends_the_server_at_once() {
     let mut server = Server::start(&policy("harbor.corp"), &["--shutdown-delay", "10m"]).await;
