@@ -1,5 +1,6 @@
 //! The serving certificate in the cluster, in its three ways.
 
+mod not_allowed;
 mod replicas;
 mod self_managed;
 mod somebody_elses;
