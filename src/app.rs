@@ -8,6 +8,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::cluster::{SecondLook, SecretStore};
+use crate::image::Registry;
 pub use crate::policy::LoadedPolicy;
 use crate::probe::Prober;
 use crate::review::{InDoubt, PullSecrets, Verdict, Verdicts};
@@ -79,9 +80,9 @@ impl App {
         }
     }
 
-    /// What is known of each of these registries, in canonical form, under this very policy. Waits for what is not kept, until
+    /// What is known of each of these registries under this very policy. Waits for what is not kept, until
     /// `until` at most (P4); what is not there by then is unknown.
-    pub async fn verdicts(&self, loaded: &LoadedPolicy, registries: &[&str], until: Instant) -> Verdicts {
+    pub async fn verdicts(&self, loaded: &LoadedPolicy, registries: &[Registry], until: Instant) -> Verdicts {
         match &self.prober {
             Some(prober) => prober.verdicts(loaded, registries, until).await,
             None => {

@@ -3,7 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "a benchmark stops at its first fault")]
 #![expect(clippy::print_stdout, reason = "how large the bodies are belongs to the figures")]
 
-mod bodies;
+#[path = "../scene/mod.rs"]
+mod scene;
 
 use std::fmt::Write as _;
 use std::hint::black_box;
@@ -21,6 +22,7 @@ use mirrorgate::review::{Mode, Plan, PullSecrets, Scope, SecretsByName, Verdicts
 use mirrorgate::server::handler;
 use mirrorgate::server::wire::{self, Request};
 use mirrorgate::telemetry::Metrics;
+use scene::bodies;
 use tokio::time::Instant;
 
 /// A policy that names `hosts` hosts, and a few patterns; what the bodies pull is among them.
@@ -183,7 +185,7 @@ fn pull_secrets(criterion: &mut Criterion) {
     for (name, body) in [("2 containers", bodies::small()), ("72 containers", bodies::large())] {
         let text = std::str::from_utf8(&body).unwrap();
         let request = Request::parse(text).unwrap();
-        assert_eq!(plan(&request, &policy, &secrets).pull_secrets.added, ["harbor-pull"]);
+        assert_eq!(plan(&request, &policy, &secrets).pull_secrets.added[..], ["harbor-pull"]);
         group.bench_function(name, |bencher| {
             bencher.iter(|| {
                 let request = Request::parse(black_box(text)).unwrap();

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use futures::FutureExt as _;
+use mirrorgate::image::Registry;
 use mirrorgate::policy::{LoadedPolicy, Policy};
 use mirrorgate::probe::{BundleStore, Prober, Report};
 use mirrorgate::review::Verdict;
@@ -36,8 +37,8 @@ fn warm_verdicts(criterion: &mut Criterion) {
     let (prober, tasks) = Prober::with_probe(in_force, bundles.subscribe(), Arc::new(Metrics::new()), trusted);
     let probes = runtime.spawn(tasks.run());
 
-    let names: Vec<String> = (0..1000).map(|number| format!("registry-{number}.team.corp:5000")).collect();
-    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let names = (0..1000).map(|number| format!("registry-{number}.team.corp:5000"));
+    let names: Vec<Registry> = names.map(|name| Registry::parse(&name).unwrap()).collect();
     let later = || Instant::now() + Duration::from_secs(10);
     for few in names.chunks(10) {
         runtime.block_on(prober.verdicts(&loaded, few, later()));

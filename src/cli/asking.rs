@@ -7,6 +7,7 @@ use futures::StreamExt as _;
 use futures::stream;
 use tokio::runtime::{Builder, Runtime};
 
+use crate::image::Registry;
 use crate::policy::{Checked, Policy};
 use crate::probe::{Bundles, Dialler, Question, Report};
 use crate::review::{Verdict, Verdicts};
@@ -56,7 +57,7 @@ impl<'p> Asking<'p> {
 
     /// Asks whom `unasked` names by what is known so far, and again until it names nobody, as those are asked too that are
     /// taken in the place of mirrors that are down (M11). One that is not checked is not asked.
-    pub(super) fn settle(&self, mut unasked: impl FnMut(&Verdicts) -> BTreeSet<String>) -> Asked {
+    pub(super) fn settle(&self, mut unasked: impl FnMut(&Verdicts) -> BTreeSet<Registry>) -> Asked {
         let mut asked = Asked::default();
         loop {
             let registries = unasked(&asked.verdicts);
@@ -67,15 +68,16 @@ impl<'p> Asking<'p> {
                 asked.verdicts.put(registry, Verdict::not_asked());
             }
             for report in self.ask(&registries) {
-                asked.verdicts.put(report.registry.as_str(), report.verdict.clone());
+                asked.verdicts.put(&report.registry, report.verdict.clone());
                 asked.reports.push(report);
             }
         }
     }
 
     /// Asks these registries, in canonical form, as many at a time as the policy says.
-    fn ask(&self, registries: &BTreeSet<String>) -> Vec<Report> {
-        let questions = registries.iter().filter_map(|registry| Question::new(self.policy, self.bundles, registry));
+    fn ask(&self, registries: &BTreeSet<Registry>) -> Vec<Report> {
+        let questions =
+            registries.iter().filter_map(|registry| Question::new(self.policy, self.bundles, registry.as_str()));
         let answers = stream::iter(questions).map(async |question| {
             let report = self.dialler.probe(&question.target(), question.roots()).await;
             Report { verdict: question.settle(report.verdict), ..report }

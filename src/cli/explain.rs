@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use anstream::println;
 use serde::Serialize;
 
-use crate::image::{Escaped, ParseError, Reference};
+use crate::image::{Escaped, ParseError, Reference, Registry};
 use crate::policy::{Checked, Policy, PullSecretSource, Route};
 use crate::probe::Report;
 use crate::review::{
@@ -85,7 +85,7 @@ impl Args {
 /// What the registries answer that the images are pulled from, each asked once.
 fn ask(policy: &Policy, images: &[String]) -> anyhow::Result<Asked> {
     let bundles = ca_bundles::read(policy, &[], "");
-    let unasked = |verdicts: &Verdicts| -> BTreeSet<String> {
+    let unasked = |verdicts: &Verdicts| -> BTreeSet<Registry> {
         images.iter().filter_map(|image| settle_image(policy, image, verdicts).1).collect()
     };
     Ok(Asking::new(policy, &bundles)?.settle(unasked))
@@ -165,8 +165,9 @@ impl Answer {
     fn new(policy: &Policy, report: &Report) -> Self {
         let Report { registry, verdict, .. } = report;
         let mirror = policy.checked(registry.as_str()).and_then(|checked| checked.mirror());
-        let (registry, images) = (registry.as_str().into(), Vec::new());
-        let checked = CheckedRegistry { registry, mirror, verdict: verdict.clone(), images };
+        let (registry, verdict) = (registry.clone(), verdict.clone());
+        let checked = CheckedRegistry { registry, mirror, verdict, images: Default::default() };
+        let verdict = &checked.verdict;
         Self {
             verdict: verdict.as_str(),
             class: verdict.class(),

@@ -13,7 +13,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 use super::Escaped;
-use super::registry::{DOCKER_HUB, HostFault, Registry, canonical, check_host, names_a_host};
+use super::registry::{DOCKER_HUB, HostFault, Registry, canonical, check_host, names_a_host, registry_of};
 
 /// The most characters of a repository, without its host.
 const MOST_REPOSITORY_CHARS: usize = 255;
@@ -53,7 +53,7 @@ impl<'a> Reference<'a> {
 
     /// The repository in canonical form: `library/nginx`.
     pub fn repository(&self) -> Cow<'a, str> {
-        if self.library { Cow::Owned(format!("{LIBRARY}{}", self.path)) } else { Cow::Borrowed(self.path) }
+        if self.library { Cow::Owned([LIBRARY, self.path].concat()) } else { Cow::Borrowed(self.path) }
     }
 
     /// What stands before `path` in the repository: `library/`, or nothing.
@@ -79,6 +79,11 @@ impl<'a> Reference<'a> {
     /// The registry as a key: ASCII lower case, and Docker Hub under its one name, whatever case its older one was in.
     pub fn registry(&self) -> Registry {
         Registry::of_reference(self.host)
+    }
+
+    /// The text of [`Self::registry`]. Allocates only where the author wrote capitals.
+    pub fn registry_name(&self) -> Cow<'a, str> {
+        registry_of(self.host)
     }
 }
 

@@ -1,6 +1,8 @@
 //! A registry: host and port in one canonical form, the key of every rule and verdict.
 
+use std::borrow::{Borrow, Cow};
 use std::fmt;
+use std::sync::Arc;
 
 use super::Escaped;
 
@@ -11,9 +13,9 @@ pub(super) const DOCKER_HUB: &str = "docker.io";
 const LEGACY_DOCKER_HUB: &str = "index.docker.io";
 
 /// `host` or `host:port`, in ASCII lower case, as a reference can carry it: `docker.io`, `harbor.corp:5000`,
-/// `[fd00::1]:5000`.
+/// `[fd00::1]:5000`. Cheap to clone.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Registry(String);
+pub struct Registry(Arc<str>);
 
 /// Why a text is no registry.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -81,8 +83,7 @@ impl Registry {
     /// The host of a parsed reference: valid already. `Index.Docker.io`, which a reference keeps as it is, answers as
     /// Docker Hub does: as another registry it would be a way around a rule.
     pub(super) fn of_reference(host: &str) -> Self {
-        let lower = host.to_ascii_lowercase();
-        if lower == LEGACY_DOCKER_HUB { Self(DOCKER_HUB.to_owned()) } else { Self(lower) }
+        Self(registry_of(host).into())
     }
 
     /// `host` or `host:port`.
@@ -102,11 +103,18 @@ impl Registry {
 
     /// The host that is dialled for it: Docker Hub answers under another name than references say (R6).
     pub fn dialled_host(&self) -> &str {
-        if self.0 == DOCKER_HUB { "registry-1.docker.io" } else { self.host() }
+        if &*self.0 == DOCKER_HUB { "registry-1.docker.io" } else { self.host() }
     }
 
     fn split(&self) -> (&str, Option<&str>) {
         split_port(&self.0)
+    }
+}
+
+/// As text, where it is a key.
+impl Borrow<str> for Registry {
+    fn borrow(&self) -> &str {
+        &self.0
     }
 }
 
@@ -119,6 +127,15 @@ impl fmt::Display for Registry {
 /// Whether the first component of a reference is a host (R1).
 pub(super) fn names_a_host(component: &str) -> bool {
     component == "localhost" || component.bytes().any(|byte| matches!(byte, b'.' | b':') || byte.is_ascii_uppercase())
+}
+
+/// The registry of a parsed reference's host, as [`Registry`] writes it. Allocates only where the author wrote capitals.
+pub(super) fn registry_of(host: &str) -> Cow<'_, str> {
+    if !host.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        return Cow::Borrowed(canonical(host));
+    }
+    let lower = host.to_ascii_lowercase();
+    if lower == LEGACY_DOCKER_HUB { Cow::Borrowed(DOCKER_HUB) } else { Cow::Owned(lower) }
 }
 
 /// Docker Hub under its one name.

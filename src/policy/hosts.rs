@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::fmt;
 
 use super::fault::quoted;
-use crate::image::{Reference, Registry};
+use crate::image::Registry;
 
 /// From hosts to what the policy has for them. Its keys are the policy's alone: nobody whom it must be guarded against can
 /// choose them, so that the hash may be a fast one.
@@ -247,6 +247,10 @@ impl<T> HostIndex<T> {
         self.entries.iter().map(|(pattern, _)| pattern)
     }
 
+    pub(super) fn values(&self) -> impl Iterator<Item = &T> {
+        self.entries.iter().map(|(_, value)| value)
+    }
+
     /// The best pattern for `host`, which must be in lower case, and its value. Allocates nothing.
     pub(super) fn best(&self, host: &str) -> Option<(&HostPattern, &T)> {
         let at = self.exact.get(host).copied().or_else(|| self.suffixes_of(host).next()).or(self.any)?;
@@ -267,16 +271,5 @@ impl<T> HostIndex<T> {
         let end = if self.suffixes.is_empty() || host.starts_with('[') { 0 } else { host.len() };
         let dots = host[..end].bytes().enumerate().filter(|&(_, byte)| byte == b'.');
         dots.filter_map(|(dot, _)| self.suffixes.get(&host[dot + 1..])).copied()
-    }
-}
-
-/// The host that a reference names, as patterns are compared with it: in canonical form, as hosts compare without
-/// regard to ASCII case (M2). Allocates only where the author wrote capitals.
-pub(super) fn canonical_host<'a>(reference: &Reference<'a>) -> Cow<'a, str> {
-    let host = reference.host();
-    if host.bytes().any(|byte| byte.is_ascii_uppercase()) {
-        Cow::Owned(reference.registry().as_str().to_owned())
-    } else {
-        Cow::Borrowed(host)
     }
 }

@@ -1,17 +1,18 @@
 //! A mirror: which references it serves, and what they are called there (M3, M6, M7).
 
+use std::sync::Arc;
+
 use super::NotServedReason;
 use super::document::{MirrorSourcePolicy, PullFromMirror};
 use super::endpoint::Endpoint;
 use super::globs::RepositoryGlobs;
-use super::hosts::canonical_host;
 use super::template::Template;
 use crate::image::{Escaped, Reference, Registry};
 
 /// A `registryMirrors` entry, compiled.
 #[derive(Clone, Debug)]
 pub struct Mirror {
-    name: String,
+    name: Arc<str>,
     endpoint: Endpoint,
     /// The endpoint's host and path prefix, with a `/` behind each.
     base: String,
@@ -37,11 +38,16 @@ impl Mirror {
             base.push_str(&endpoint.prefix);
             base.push('/');
         }
-        Self { name, endpoint, base, template, repositories, pulls, source_policy, has_ca_bundle }
+        Self { name: name.into(), endpoint, base, template, repositories, pulls, source_policy, has_ca_bundle }
     }
 
     /// The name, unique in the policy; for metrics and messages.
     pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The name, to be kept.
+    pub fn shared_name(&self) -> &Arc<str> {
         &self.name
     }
 
@@ -87,7 +93,7 @@ impl Mirror {
     ///
     /// Fails where that is no valid reference, or one that would be read as something else.
     pub fn rewrite(&self, reference: &Reference<'_>) -> Result<String, InvalidResult> {
-        let host = canonical_host(reference);
+        let host = reference.registry_name();
         let (tag, digest) = (reference.tag(), reference.digest());
         const ROOM_FOR_THE_REST: usize = 32;
         let length = |part: Option<&str>| part.map_or(0, str::len);
@@ -116,7 +122,7 @@ impl Mirror {
                 format!("it would be read as {}", Escaped::new(&read))
             }
         };
-        Err(InvalidResult { mirror: self.name.clone(), result, reason })
+        Err(InvalidResult { mirror: self.name.to_string(), result, reason })
     }
 }
 

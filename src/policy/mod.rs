@@ -229,7 +229,7 @@ impl Policy {
     ///
     /// `ignore.images` goes first, then endpoints, `ignore.registries`, and the mirrors of the best host pattern.
     pub fn route<'p>(&'p self, reference: &Reference<'_>) -> Route<'p> {
-        let host = hosts::canonical_host(reference);
+        let host = reference.registry_name();
         let repository = reference.repository();
         if let Some(pattern) = self.ignored.image_globs.matching(&host, &repository) {
             return Route::IgnoredImage { pattern };

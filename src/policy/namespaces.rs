@@ -56,6 +56,11 @@ impl NamespaceIndex {
         Ok(index)
     }
 
+    /// Whether everything applies in all namespaces.
+    pub(super) fn is_everywhere(&self) -> bool {
+        self.globs.is_empty()
+    }
+
     /// The places of what applies in `namespace`: lists that are ascending each, none of them empty.
     pub(super) fn matching(&self, namespace: &str) -> Vec<&[usize]> {
         let mut lists: Vec<&[usize]> = Vec::new();

@@ -137,6 +137,9 @@ pub(super) struct PullSecretRules {
     /// The names without a placeholder.
     names: BTreeSet<String>,
     needs_all_docker_configs: bool,
+    /// Whether every rule is for all namespaces, and none names under one pattern what another does: then the rules of a pattern
+    /// are what is looked for.
+    is_plain: bool,
 }
 
 impl PullSecretRules {
@@ -159,6 +162,11 @@ impl PullSecretRules {
             }
             all.rules.push(PullSecretRule { source, place, names_registries });
         }
+        let differ = |places: &Vec<usize>| {
+            let mut seen = HashSet::new();
+            places.iter().all(|&place| seen.insert(&all.rules[place].source))
+        };
+        all.is_plain = all.by_namespace.is_everywhere() && all.by_registry.values().all(differ);
         Ok(all)
     }
 
@@ -183,14 +191,16 @@ impl PullSecretRules {
     /// nothing is allocated.
     pub(super) fn matching(&self, registry: &str, namespace: &str) -> impl Iterator<Item = &PullSecretRule> + use<'_> {
         let places = self.places(registry, namespace);
-        places.into_iter().map(|place| &self.rules[place])
+        (0..places.len()).map(move |number| &self.rules[places[number]])
     }
 
-    fn places(&self, registry: &str, namespace: &str) -> Vec<usize> {
-        let of_registry: Vec<&[usize]> = self.by_registry.matching(registry).map(Vec::as_slice).collect();
-        if of_registry.is_empty() {
-            return Vec::new();
+    fn places(&self, registry: &str, namespace: &str) -> Cow<'_, [usize]> {
+        let mut of_registry = self.by_registry.matching(registry).map(Vec::as_slice);
+        let (first, second) = (of_registry.next().unwrap_or_default(), of_registry.next());
+        if second.is_none() && self.is_plain {
+            return Cow::Borrowed(first);
         }
+        let of_registry: Vec<&[usize]> = [first].into_iter().chain(second).chain(of_registry).collect();
         let of_namespace = self.by_namespace.matching(namespace);
         // Thousands of rules may be for one registry, each in its namespace, or for all namespaces, each for its
         // registry: from the side with fewer, the others are never walked.
@@ -207,7 +217,7 @@ impl PullSecretRules {
             let mut seen = HashSet::with_capacity(places.len());
             places.retain(|&place| seen.insert(&self.rules[place].source));
         }
-        places
+        Cow::Owned(places)
     }
 }
 

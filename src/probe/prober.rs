@@ -10,6 +10,7 @@ use super::cache::{Under, VerdictCache};
 use super::question::{Lane, Question};
 use super::tasks::{Ask, ProbeTasks};
 use super::{Bundles, Dialler, Report};
+use crate::image::Registry;
 use crate::policy::LoadedPolicy;
 use crate::review::{Unknown, UnknownClass, Verdict, Verdicts};
 use crate::telemetry::Metrics;
@@ -62,25 +63,26 @@ impl Prober {
         (Arc::new(Self { cache, bundles, asks, metrics }), tasks)
     }
 
-    /// Verdicts for these registries, in canonical form, under this very policy. Waits until `until` at most for what is
+    /// Verdicts for these registries under this very policy. Waits until `until` at most for what is
     /// not kept; what is not there by then is unknown, and its probe goes on. Each of them has a verdict in the answer.
     ///
     /// Where all are kept it waits for nothing, and never gives the thread away.
-    pub async fn verdicts(&self, loaded: &LoadedPolicy, registries: &[&str], until: Instant) -> Verdicts {
+    pub async fn verdicts(&self, loaded: &LoadedPolicy, registries: &[Registry], until: Instant) -> Verdicts {
         let mut verdicts = Verdicts::default();
         let bundles = Arc::clone(&self.bundles.borrow());
         let now = Instant::now();
         let mut missing = Vec::new();
-        for &registry in registries {
-            let under = Under::of(loaded, &bundles, registry);
-            let Some(kept) = self.cache.get(registry, under, now) else {
+        for registry in registries {
+            let name = registry.as_str();
+            let under = Under::of(loaded, &bundles, name);
+            let Some(kept) = self.cache.get(name, under, now) else {
                 missing.push((registry, under));
                 continue;
             };
             // Whom nobody asked for by then was not probed again; now somebody does.
             if kept.ask()
                 && now >= kept.refresh_at
-                && let Some(question) = Question::new(&loaded.policy, &bundles, registry)
+                && let Some(question) = Question::new(&loaded.policy, &bundles, name)
             {
                 let _ = self.asks.send(Ask { under, question, waiter: None });
             }
@@ -98,12 +100,12 @@ impl Prober {
         &self,
         loaded: &LoadedPolicy,
         bundles: &Bundles,
-        missing: &[(&str, Under)],
+        missing: &[(&Registry, Under)],
         until: Instant,
         verdicts: &mut Verdicts,
     ) {
         let mut answers = Vec::new();
-        let mut put = |registry: &str, verdict: Verdict, result| {
+        let mut put = |registry: &Registry, verdict: Verdict, result| {
             self.metrics.verdict_cache_requests(result, 1);
             verdicts.put(registry, verdict);
         };
@@ -112,7 +114,7 @@ impl Prober {
         let mut not_named = 0;
         let beyond = not_asked("the pod names more unknown registries than are asked for one pod");
         for &(registry, under) in missing {
-            let lane = loaded.policy.checked(registry).map(Lane::of);
+            let lane = loaded.policy.checked(registry.as_str()).map(Lane::of);
             if lane.is_some_and(|lane| lane != Lane::Named) {
                 not_named += 1;
                 if not_named > MOST_OF_A_REVIEW {
@@ -120,7 +122,7 @@ impl Prober {
                     continue;
                 }
             }
-            let Some(question) = Question::new(&loaded.policy, bundles, registry) else {
+            let Some(question) = Question::new(&loaded.policy, bundles, registry.as_str()) else {
                 put(registry, not_asked("the policy does not have it checked"), "refused");
                 continue;
             };
@@ -263,7 +265,7 @@ mod tests {
 
         async fn ask_all(&self, registries: &[&str], seconds: f64) -> Verdicts {
             let until = Instant::now() + Duration::from_secs_f64(seconds);
-            self.prober.verdicts(&self.in_force(), registries, until).await
+            self.prober.verdicts(&self.in_force(), &named(registries), until).await
         }
 
         async fn ask(&self, registry: &str) -> Verdict {
@@ -279,6 +281,10 @@ mod tests {
             let generation = self.in_force().generation + 1;
             self.policy.send_replace(Some(loaded(mirrors, generation)));
         }
+    }
+
+    fn named(registries: &[&str]) -> Vec<Registry> {
+        registries.iter().map(|registry| Registry::parse(registry).unwrap()).collect()
     }
 
     /// These mirrors, and whatever a pod names. A bundle is for [`GOOD`] and [`OTHER`] alone.
@@ -306,7 +312,7 @@ mod tests {
         sleep(Duration::from_millis(100)).await;
         // Where all is kept, nothing is waited for.
         let until = Instant::now() + MINUTE;
-        let verdicts = world.prober.verdicts(&world.in_force(), &[GOOD, GOOD], until).now_or_never();
+        let verdicts = world.prober.verdicts(&world.in_force(), &named(&[GOOD, GOOD]), until).now_or_never();
         assert_eq!(verdicts.unwrap().get(GOOD), Some(&Verdict::Trusted));
         // And again under the next policy.
         world.edit(&[GOOD, OTHER]);
@@ -572,7 +578,7 @@ mod tests {
         newer.spawn(async move { other.ask(OTHER).await });
         sleep(Duration::from_millis(500)).await;
         let start = Instant::now();
-        let verdicts = world.prober.verdicts(&older, &[OTHER], start + MINUTE).await;
+        let verdicts = world.prober.verdicts(&older, &named(&[OTHER]), start + MINUTE).await;
         assert_eq!((verdicts.get(OTHER), start.elapsed()), (Some(&Verdict::Trusted), Duration::from_millis(1500)));
         assert_eq!(world.registries.dials(OTHER), 2);
     }

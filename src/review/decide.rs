@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::fmt::{Display, Write as _};
 
 use serde::Serialize;
+use smallvec::SmallVec;
 
 use crate::image::Escaped;
 use crate::json::Writer;
@@ -50,7 +51,7 @@ pub struct Decision {
     /// What goes behind the causes: of each registry that the nodes would refuse, its certificate and what mends it.
     pub details: Vec<String>,
     /// Keys and values for the API server's audit log (A5).
-    pub audit_annotations: Vec<(Cow<'static, str>, String)>,
+    pub audit_annotations: SmallVec<[(Cow<'static, str>, Cow<'static, str>); 4]>,
 }
 
 /// One fault of the pod.
@@ -279,7 +280,7 @@ fn audit_annotations(
     change: Change<'_>,
     plan: &Plan<'_, '_>,
     decision: &Decision,
-) -> Vec<(Cow<'static, str>, String)> {
+) -> SmallVec<[(Cow<'static, str>, Cow<'static, str>); 4]> {
     let stored = match change {
         Change::Create => None,
         Change::Update { old } | Change::EphemeralContainers { old } => old.original_images(),
@@ -287,18 +288,19 @@ fn audit_annotations(
     let repeated = pod.original_images().is_some_and(|ours| stored != Some(ours));
     let key =
         |key: &'static str| -> Cow<'static, str> { if repeated { format!("{key}-again").into() } else { key.into() } };
-    let mut annotations = vec![(key("decision"), if decision.would_allow { "allow" } else { "deny" }.to_owned())];
+    let mut annotations = SmallVec::new();
+    annotations.push((key("decision"), Cow::Borrowed(if decision.would_allow { "allow" } else { "deny" })));
     if let Some(rewrites) = rewrites(plan) {
-        annotations.push((key("rewritten"), rewrites));
+        annotations.push((key("rewritten"), rewrites.into()));
     }
     if let Some(secrets) = used_secrets(plan) {
-        annotations.push((key("pull-secrets"), secrets));
+        annotations.push((key("pull-secrets"), secrets.into()));
     }
     if let Some(verdicts) = doubtful_verdicts(plan) {
-        annotations.push((key("verdicts"), verdicts));
+        annotations.push((key("verdicts"), verdicts.into()));
     }
     if !decision.would_allow {
-        annotations.push((key("denied"), decision.message()));
+        annotations.push((key("denied"), decision.message().into()));
     }
     annotations
 }
@@ -326,10 +328,11 @@ fn rewrites(plan: &Plan<'_, '_>) -> Option<String> {
 /// `[{"name": "harbor-pull", "registry": "harbor.corp:5000", "state": "covers"}]`; none where the policy has no secret for
 /// the pod.
 fn used_secrets(plan: &Plan<'_, '_>) -> Option<String> {
+    const BYTES_PER_USE: usize = 128;
     let uses = &plan.pull_secrets.uses;
-    let mut json = Writer::default();
+    let mut json = Writer::with_capacity(uses.len() * BYTES_PER_USE);
     json.list("[]", uses, |json, SecretUse { name, registry, state, .. }| {
-        json.raw(r#"{"name":"#).string(name).raw(r#","registry":"#).string(registry);
+        json.raw(r#"{"name":"#).string(name).raw(r#","registry":"#).string(registry.as_str());
         json.raw(r#","state":"#).plain(state.as_str()).raw("}");
     });
     (!uses.is_empty()).then(|| json.into_string())
@@ -342,7 +345,7 @@ fn doubtful_verdicts(plan: &Plan<'_, '_>) -> Option<String> {
     doubtful.peek()?;
     let mut json = Writer::default();
     json.list("[]", doubtful, |json, CheckedRegistry { registry, verdict, .. }| {
-        json.raw(r#"{"registry":"#).string(registry).raw(r#","verdict":"#).plain(verdict.as_str());
+        json.raw(r#"{"registry":"#).string(registry.as_str()).raw(r#","verdict":"#).plain(verdict.as_str());
         json.raw(r#","class":"#).plain(verdict.class()).raw("}");
     });
     Some(json.into_string())

@@ -12,6 +12,7 @@
 //! not here (`server::wire`), nor is where the policy comes from.
 
 mod decide;
+mod numbered;
 mod original_images;
 mod patch;
 mod plan;

@@ -1,14 +1,11 @@
 //! The annotation that tells a person what a pod's author wrote (M12). It is information: no decision reads it.
 
 use std::borrow::Cow;
-use std::collections::{HashMap, HashSet};
-use std::fmt;
 
-use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
-
+use super::numbered::Numbered;
 use super::plan::{Outcome, PlannedImage};
 use super::pod::{ImageList, Pod};
-use crate::json::Writer;
+use crate::json::{Reader, Writer};
 
 /// The annotation's key.
 pub const ORIGINAL_IMAGES: &str = "mirrorgate.dev/original-images";
@@ -29,26 +26,17 @@ pub(super) fn original_images(pod: &Pod<'_>, old: Option<&Pod<'_>>, images: &[Pl
     rewritten.peek()?;
     let there = pod.original_images();
     let mut entries = Entries::read(there);
+    let of_before = entries.references.len();
     let stored = Entries::read(old.and_then(Pod::original_images));
-    let stored: HashSet<(&str, &str)> = stored.0.iter().map(|(key, reference)| (&**key, &**reference)).collect();
-    let mut places: HashMap<String, usize> = HashMap::new();
-    for (place, (key, _)) in entries.0.iter().enumerate() {
-        places.entry(key.clone().into_owned()).or_insert(place);
-    }
-    entries.0.reserve(images.len());
-    let mut added = HashSet::with_capacity(images.len());
     for planned in rewritten {
         let is_volume = planned.field.list == ImageList::Volumes;
         let key = if is_volume { Cow::Owned(format!("{VOLUME}{}", planned.name)) } else { Cow::Borrowed(planned.name) };
-        match places.get(&*key) {
-            Some(&place) => {
-                let (key, reference) = &mut entries.0[place];
-                if stored.contains(&(&**key, &**reference)) {
-                    *reference = Cow::Borrowed(planned.image);
-                }
+        match entries.keys.get(&*key) {
+            Some(number) if number < of_before && stored.get(&key) == Some(&entries.references[number]) => {
+                entries.references[number] = Cow::Borrowed(planned.image);
             }
-            None if added.insert((is_volume, planned.name)) => entries.0.push((key, Cow::Borrowed(planned.image))),
-            None => {}
+            Some(_) => {}
+            None => entries.put(key, Cow::Borrowed(planned.image)),
         }
     }
     let value = entries.write();
@@ -59,44 +47,47 @@ pub(super) fn original_images(pod: &Pod<'_>, old: Option<&Pod<'_>>, images: &[Pl
 
 /// The annotation's JSON object, in its own order.
 #[derive(Default)]
-struct Entries<'a>(Vec<(Cow<'a, str>, Cow<'a, str>)>);
+struct Entries<'a> {
+    keys: Numbered<Cow<'a, str>>,
+    /// Of each of them.
+    references: Vec<Cow<'a, str>>,
+}
 
-impl Entries<'_> {
+impl<'a> Entries<'a> {
     /// What is no JSON object of strings is as if absent: it is not ours.
     fn read(annotation: Option<&str>) -> Self {
-        annotation.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default()
+        let read = |text| {
+            let (mut entries, mut json) = (Self::default(), Reader::new(text));
+            json.object(|json, key| {
+                entries.put(key.to_owned().into(), json.string()?.to_string().into());
+                Ok(())
+            })?;
+            json.end().map(|()| entries)
+        };
+        annotation.and_then(|text| read(text).ok()).unwrap_or_default()
+    }
+
+    fn get(&self, key: &str) -> Option<&Cow<'a, str>> {
+        self.keys.get(key).map(|number| &self.references[number])
+    }
+
+    /// The last word on a key counts.
+    fn put(&mut self, key: Cow<'a, str>, reference: Cow<'a, str>) {
+        let number = self.keys.number(key);
+        match self.references.get_mut(number) {
+            Some(there) => *there = reference,
+            None => self.references.push(reference),
+        }
     }
 
     fn write(&self) -> String {
-        let mut json =
-            Writer::with_capacity(self.0.iter().map(|(key, reference)| key.len() + reference.len() + 6).sum());
-        json.list("{}", &self.0, |json, (key, reference)| {
+        const SYNTAX: usize = r#""":"","#.len();
+        let entries = self.keys.keys().iter().zip(&self.references);
+        let bytes = entries.clone().map(|(key, reference)| key.len() + reference.len() + SYNTAX).sum::<usize>();
+        let mut json = Writer::with_capacity("{}".len() + bytes);
+        json.list("{}", entries, |json, (key, reference)| {
             json.string(key).raw(":").string(reference);
         });
         json.into_string()
-    }
-}
-
-impl<'de> Deserialize<'de> for Entries<'_> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct EntriesVisitor;
-
-        impl<'de> Visitor<'de> for EntriesVisitor {
-            type Value = Entries<'static>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object of strings")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Entries<'static>, A::Error> {
-                let mut entries = Entries::default();
-                while let Some((key, reference)) = map.next_entry::<String, String>()? {
-                    entries.0.push((key.into(), reference.into()));
-                }
-                Ok(entries)
-            }
-        }
-
-        deserializer.deserialize_map(EntriesVisitor)
     }
 }

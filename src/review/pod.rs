@@ -25,7 +25,7 @@ struct Metadata<'a> {
     generate_name: Option<Text<'a>>,
     deletion_timestamp: Option<Text<'a>>,
     annotations: Option<Annotations<'a>>,
-    owner_references: Vec<Owner<'a>>,
+    owner_references: Vec<Option<Owner<'a>>>,
 }
 
 /// An entry that is `null` keeps its place.
@@ -34,7 +34,8 @@ struct Spec<'a> {
     containers: Vec<Option<Container<'a>>>,
     init_containers: Vec<Option<Container<'a>>>,
     ephemeral_containers: Vec<Option<Container<'a>>>,
-    volumes: Vec<Option<Volume<'a>>>,
+    /// Those that hold an image, with their places in the list.
+    volumes: Vec<(usize, Volume<'a>)>,
     /// The names; what an entry without one is, is not our business.
     image_pull_secrets: Option<Vec<Text<'a>>>,
 }
@@ -85,6 +86,21 @@ fn entries<'a, T>(
     Ok(entries)
 }
 
+/// The volumes that hold an image; most do not.
+fn image_volumes<'a>(json: &mut Reader<'a>) -> Result<Vec<(usize, Volume<'a>)>, Fault> {
+    let mut volumes = Vec::new();
+    let mut place = 0;
+    json.optional(|json| {
+        json.list(|json| {
+            let volume = json.optional(Volume::read)?.filter(|volume| volume.image.is_some());
+            volumes.extend(volume.map(|volume| (place, volume)));
+            place += 1;
+            Ok(())
+        })
+    })?;
+    Ok(volumes)
+}
+
 /// The names of a list of references to Secrets, in whatever odd shapes these are.
 fn pull_secret_names<'a>(json: &mut Reader<'a>) -> Result<Vec<Text<'a>>, Fault> {
     let mut names = Vec::new();
@@ -112,9 +128,7 @@ impl<'a> Metadata<'a> {
                 "generateName" => metadata.generate_name = text(json)?,
                 "deletionTimestamp" => metadata.deletion_timestamp = text(json)?,
                 "annotations" => metadata.annotations = json.optional(Annotations::read)?,
-                "ownerReferences" => {
-                    metadata.owner_references = entries(json, Owner::read)?.into_iter().flatten().collect();
-                }
+                "ownerReferences" => metadata.owner_references = entries(json, Owner::read)?,
                 _ => json.skip()?,
             }
             Ok(())
@@ -129,7 +143,7 @@ impl<'a> Spec<'a> {
                 "containers" => spec.containers = entries(json, Container::read)?,
                 "initContainers" => spec.init_containers = entries(json, Container::read)?,
                 "ephemeralContainers" => spec.ephemeral_containers = entries(json, Container::read)?,
-                "volumes" => spec.volumes = entries(json, Volume::read)?,
+                "volumes" => spec.volumes = image_volumes(json)?,
                 "imagePullSecrets" => spec.image_pull_secrets = json.optional(pull_secret_names)?,
                 _ => json.skip()?,
             }
@@ -273,7 +287,7 @@ impl<'a> Pod<'a> {
 
     /// The owner references.
     pub fn owners(&self) -> impl Iterator<Item = &Owner<'a>> {
-        self.metadata.iter().flat_map(|metadata| &metadata.owner_references)
+        self.metadata.iter().flat_map(|metadata| metadata.owner_references.iter().flatten())
     }
 
     /// Whether this is the mirror pod of a static pod (U1).
@@ -323,7 +337,7 @@ impl<'a> Pod<'a> {
         [ImageList::Containers, ImageList::InitContainers, ImageList::EphemeralContainers]
             .into_iter()
             .flat_map(|list| self.containers(list).map(move |(index, container)| container.image(list, index)))
-            .chain(self.volumes().map(|(index, volume)| volume.image(index)))
+            .chain(self.volumes().iter().map(|(index, volume)| volume.image(*index)))
             .flatten()
     }
 
@@ -349,9 +363,8 @@ impl<'a> Pod<'a> {
         containers.iter().enumerate().filter_map(|(index, container)| Some((index, container.as_ref()?)))
     }
 
-    fn volumes(&self) -> impl Iterator<Item = (usize, &Volume<'a>)> {
-        let volumes = self.spec.as_ref().map_or(&[][..], |spec| &spec.volumes);
-        volumes.iter().enumerate().filter_map(|(index, volume)| Some((index, volume.as_ref()?)))
+    fn volumes(&self) -> &[(usize, Volume<'a>)] {
+        self.spec.as_ref().map_or(&[], |spec| &spec.volumes)
     }
 }
 

@@ -5,15 +5,18 @@
 //! in them. That a secret is not known to be there is not the same as knowing that it is not.
 
 use std::borrow::Cow;
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashSet};
 use std::fmt;
 use std::rc::Rc;
 
-use crate::image::{Escaped, Reference};
+use smallvec::SmallVec;
+
+use crate::image::{Escaped, Reference, Registry};
 use crate::keyring::{Coverage, DOCKER_CONFIG_JSON, Malformed, PullSecret};
 use crate::policy::{InvalidSecretName, OnMissingPullSecret, Policy, PullSecretSource, Route};
 
 use super::Change;
+use super::numbered::Numbered;
 use super::plan::{Kept, Outcome, PlannedImage};
 use super::pod::Pod;
 use super::secrets::{Known, PullSecrets};
@@ -34,9 +37,9 @@ const MOST_KEYS: usize = 5;
 #[derive(Debug, Default)]
 pub struct PullSecretPlan<'p> {
     /// What the policy has for the pod's images: each secret, registry and state once.
-    pub uses: Vec<SecretUse<'p>>,
+    pub uses: SmallVec<[SecretUse<'p>; 2]>,
     /// The names that the pod gets, in policy order (S2).
-    pub added: Vec<Cow<'p, str>>,
+    pub added: SmallVec<[Cow<'p, str>; 2]>,
     /// What is wrong with images that no secret is known to serve.
     pub findings: Vec<SecretFinding<'p>>,
     /// Whether a finding stands against the pod (`onMissingPullSecret: deny`).
@@ -81,11 +84,11 @@ pub struct SecretUse<'p> {
     /// The secret.
     pub name: Cow<'p, str>,
     /// Where the images are pulled from.
-    pub registry: String,
+    pub registry: Registry,
     /// What is known of it.
     pub state: SecretState,
     /// The images, as places in the plan's.
-    pub images: Vec<usize>,
+    pub images: SmallVec<[usize; 4]>,
 }
 
 /// Whether a secret serves an image (S3).
@@ -123,7 +126,7 @@ impl SecretState {
 #[derive(Debug)]
 pub struct SecretFinding<'p> {
     /// Where the images are pulled from.
-    pub registry: String,
+    pub registry: Registry,
     /// The images, as places in the plan's.
     pub images: Vec<usize>,
     /// The registry in the letters of the first image's author: those the kubelet compares with.
@@ -199,7 +202,7 @@ impl SecretFinding<'_> {
 
     /// `of_image` is the name of the image that it is said of; without it, it is said of all.
     fn write(&self, f: &mut fmt::Formatter<'_>, of_image: Option<&str>) -> fmt::Result {
-        let registry = Escaped::cut(&self.registry, MOST_NAME_CHARS);
+        let registry = Escaped::cut(self.registry.as_str(), MOST_NAME_CHARS);
         let namespace = Escaped::cut(&self.namespace, MOST_NAME_CHARS);
         let create = |name: &str| {
             let host = Escaped::cut(&self.host, MOST_HOST_CHARS);
@@ -300,9 +303,11 @@ pub(super) fn pull_secrets<'p>(
     }
     let mut planner = Planner::new(policy, namespace, secrets, matches!(change, Change::Create));
     planner.list(pod);
+    let mut registries = RegistriesOfPod::default();
     for (place, planned) in images.iter().enumerate() {
         if let Some(reference) = pulled(planned) {
-            planner.image(place, &reference);
+            let registry = registries.of(&reference, &mut planner);
+            planner.image(place, registry, &reference);
         }
     }
     planner.finish()
@@ -336,7 +341,7 @@ fn pulled<'i>(planned: &'i PlannedImage<'_, 'i>) -> Option<Reference<'i>> {
 
 /// What the kubelet compares with the keys of a secret: the author's letters, without tag and digest.
 fn name_of(pulled: &Reference<'_>) -> String {
-    format!("{}/{}{}", pulled.host(), pulled.library(), pulled.path())
+    [pulled.host(), "/", pulled.library(), pulled.path()].concat()
 }
 
 /// A pod's author writes as many images and names of secrets as fit into a body, and fills a namespace with secrets: what
@@ -354,23 +359,42 @@ struct Planner<'p, 's> {
     spoiling: Option<(&'s str, Malformed)>,
     /// Whether there is one among them that nobody knows.
     has_unknown: bool,
-    /// The names of secrets that came up; what follows knows them by their places here.
-    names: Vec<Cow<'p, str>>,
-    name_places: HashMap<Cow<'p, str>, usize>,
-    /// The registries that images are pulled from, each asked for once.
-    registries: HashMap<String, Rc<RegistrySecrets<'s>>>,
+    /// The names of secrets that came up; what follows knows them by their numbers.
+    names: Numbered<Cow<'p, str>>,
     /// Every docker config of the namespace, asked for once; none where they could not be looked up.
     discovered: Option<Option<Discovered<'s>>>,
     /// How often an image was matched against a secret.
     matches: usize,
-    uses: Vec<SecretUse<'p>>,
-    /// By registry, name and state.
-    use_places: HashMap<(usize, usize, SecretState), usize>,
-    /// From names to the first of the rules that ask for them.
-    added: HashMap<usize, usize>,
+    uses: SmallVec<[SecretUse<'p>; 2]>,
+    /// The registry, name and state of each.
+    use_numbers: Numbered<(usize, usize, SecretState)>,
+    /// The names that the pod gets, and the first of the rules that ask for each.
+    added: Numbered<usize>,
+    added_by: SmallVec<[usize; 2]>,
     findings: Vec<SecretFinding<'p>>,
-    /// By registry, and what is said of it.
-    finding_places: HashMap<(usize, Topic), usize>,
+    /// The registry of each, and what is said of it.
+    finding_numbers: Numbered<(usize, Topic)>,
+}
+
+/// The registries that the images of a pod are pulled from; the policy is asked for each once.
+#[derive(Default)]
+struct RegistriesOfPod<'s> {
+    numbers: Numbered<Registry>,
+    registries: SmallVec<[RegistrySecrets<'s>; 2]>,
+}
+
+impl<'s> RegistriesOfPod<'s> {
+    fn of(&mut self, pulled: &Reference<'_>, planner: &mut Planner<'_, 's>) -> &RegistrySecrets<'s> {
+        let name = pulled.registry_name();
+        let number = self.numbers.get(&*name).unwrap_or_else(|| {
+            let registry = pulled.registry();
+            let candidates = planner.candidates(&name);
+            let number = self.numbers.push(registry.clone());
+            self.registries.push(RegistrySecrets { number, registry, candidates });
+            number
+        });
+        &self.registries[number]
+    }
 }
 
 /// An image, and the registry that it is pulled from; in its author's letters, too.
@@ -385,8 +409,8 @@ struct At<'r, 's> {
 struct RegistrySecrets<'s> {
     /// Which of the pod's it is, from 0.
     number: usize,
-    registry: String,
-    candidates: Vec<Candidate<'s>>,
+    registry: Registry,
+    candidates: SmallVec<[Candidate<'s>; 2]>,
 }
 
 struct Candidate<'s> {
@@ -430,16 +454,15 @@ impl<'p, 's> Planner<'p, 's> {
             own: Vec::new(),
             spoiling: None,
             has_unknown: false,
-            names: Vec::new(),
-            name_places: HashMap::new(),
-            registries: HashMap::new(),
+            names: Numbered::default(),
             discovered: None,
             matches: 0,
-            uses: Vec::new(),
-            use_places: HashMap::new(),
-            added: HashMap::new(),
+            uses: SmallVec::new(),
+            use_numbers: Numbered::default(),
+            added: Numbered::default(),
+            added_by: SmallVec::new(),
             findings: Vec::new(),
-            finding_places: HashMap::new(),
+            finding_numbers: Numbered::default(),
         }
     }
 
@@ -454,24 +477,13 @@ impl<'p, 's> Planner<'p, 's> {
         }
     }
 
-    fn image(&mut self, image: usize, pulled: &Reference<'_>) {
-        let registry = pulled.registry();
-        let of_registry = match self.registries.get(registry.as_str()) {
-            Some(found) => Rc::clone(found),
-            None => {
-                let (number, registry) = (self.registries.len(), registry.as_str().to_owned());
-                let candidates = self.candidates(&registry);
-                let found = Rc::new(RegistrySecrets { number, registry: registry.clone(), candidates });
-                self.registries.insert(registry, Rc::clone(&found));
-                found
-            }
-        };
+    fn image(&mut self, image: usize, of_registry: &RegistrySecrets<'s>, pulled: &Reference<'_>) {
         if of_registry.candidates.is_empty() {
             return;
         }
         let all_discovered = self.discovered.iter().flatten().map(|all| all.len()).sum::<usize>();
         self.matches += self.own.len() + of_registry.candidates.len() + all_discovered;
-        let at = At { image, of: &of_registry, host: pulled.host() };
+        let at = At { image, of: of_registry, host: pulled.host() };
         if self.matches > MOST_MATCHES {
             return self.found(at, Topic::TooMany, || Fault::TooMany);
         }
@@ -488,19 +500,20 @@ impl<'p, 's> Planner<'p, 's> {
         }
     }
 
-    fn candidates(&mut self, registry: &str) -> Vec<Candidate<'s>> {
+    fn candidates(&mut self, registry: &str) -> SmallVec<[Candidate<'s>; 2]> {
         let rules = self.policy.pull_secrets(registry, self.namespace);
-        let mut seen = HashSet::new();
-        let mut candidates = Vec::new();
+        let mut seen = Numbered::default();
+        let mut candidates = SmallVec::new();
         for rule in rules {
             let secret = match rule.source() {
                 PullSecretSource::Named(name) => match name.name_in(self.namespace) {
                     Ok(name) => {
                         let known = self.secrets.get(&name);
-                        let name = self.name(name);
-                        if !seen.insert(name) {
+                        let name = self.names.number(name);
+                        if seen.get(&name).is_some() {
                             continue;
                         }
+                        seen.push(name);
                         Wanted::Named { name, known }
                     }
                     Err(invalid) => Wanted::BadName(invalid),
@@ -518,20 +531,12 @@ impl<'p, 's> Planner<'p, 's> {
     fn discovered(&mut self) -> Option<Discovered<'s>> {
         if self.discovered.is_none() {
             let secrets = self.secrets;
-            let all = secrets
-                .docker_configs()
-                .map(|all| all.map(|(name, secret)| (self.name(Cow::Owned(name.to_owned())), secret)).collect());
+            let all = secrets.docker_configs().map(|all| {
+                all.map(|(name, secret)| (self.names.number(Cow::Owned(name.to_owned())), secret)).collect()
+            });
             self.discovered = Some(all);
         }
         self.discovered.clone().flatten()
-    }
-
-    /// The place of a name.
-    fn name(&mut self, name: Cow<'p, str>) -> usize {
-        *self.name_places.entry(name).or_insert_with_key(|name| {
-            self.names.push(name.clone());
-            self.names.len() - 1
-        })
     }
 
     fn of_new_pod(&mut self, at: At<'_, 's>, name: &str, has_own: bool) {
@@ -606,7 +611,7 @@ impl<'p, 's> Planner<'p, 's> {
         if would_serve.is_empty() {
             (0..at.of.candidates.len()).for_each(|number| self.unserved(at, number, name, false));
         } else {
-            let names = would_serve.into_iter().map(|name| self.names[name].clone()).collect();
+            let names = would_serve.into_iter().map(|name| self.names.keys()[name].clone()).collect();
             self.found(at, Topic::NotListed, || Fault::NotListed { names });
         }
     }
@@ -616,11 +621,14 @@ impl<'p, 's> Planner<'p, 's> {
     fn unserved(&mut self, at: At<'_, 's>, number: usize, name: &str, is_unknown: bool) {
         let topic = Topic::Candidate(number);
         match &at.of.candidates[number].secret {
+            // Without a cluster there is nobody to be warned of what nobody could look up.
+            Wanted::Named { known: Known::Unknown, .. } | Wanted::Discovered { all: None, .. }
+                if !self.secrets.has_cluster() => {}
             Wanted::Named { known, .. } if is_unknown && *known != Known::Unknown => {}
             // That is said by itself.
             Wanted::Named { name: secret, known } if spoils(*known).is_some() && self.is_listed(*secret) => {}
             Wanted::Named { name: secret, known } => {
-                let secret = self.names[*secret].clone();
+                let secret = self.names.keys()[*secret].clone();
                 self.found(at, topic, || fault(secret, *known, name));
             }
             Wanted::Discovered { all: None, .. } => self.found(at, topic, || Fault::Unknown { name: None }),
@@ -633,31 +641,35 @@ impl<'p, 's> Planner<'p, 's> {
     }
 
     fn is_listed(&self, name: usize) -> bool {
-        self.listed.contains(&*self.names[name])
+        self.listed.contains(&*self.names.keys()[name])
     }
 
     fn used(&mut self, at: At<'_, 's>, name: usize, state: SecretState) {
-        let place = *self.use_places.entry((at.of.number, name, state)).or_insert_with(|| {
-            let (name, registry) = (self.names[name].clone(), at.of.registry.clone());
-            self.uses.push(SecretUse { name, registry, state, images: Vec::new() });
-            self.uses.len() - 1
-        });
+        let number = self.use_numbers.number((at.of.number, name, state));
+        if number == self.uses.len() {
+            let (name, registry) = (self.names.keys()[name].clone(), at.of.registry.clone());
+            self.uses.push(SecretUse { name, registry, state, images: SmallVec::new() });
+        }
         // A secret that is named may be discovered, too.
-        let images = &mut self.uses[place].images;
+        let images = &mut self.uses[number].images;
         if images.last() != Some(&at.image) {
             images.push(at.image);
         }
     }
 
     fn add(&mut self, rule: usize, name: usize) {
-        let first = self.added.entry(name).or_insert(rule);
-        *first = rule.min(*first);
+        let number = self.added.number(name);
+        match self.added_by.get_mut(number) {
+            Some(first) => *first = rule.min(*first),
+            None => self.added_by.push(rule),
+        }
     }
 
     fn found(&mut self, at: At<'_, 's>, topic: Topic, fault: impl FnOnce() -> Fault<'p>) {
         // A pod that can pull nothing is one thing to say, whatever the registries.
         let number = if topic == Topic::Spoiled { 0 } else { at.of.number };
-        let place = *self.finding_places.entry((number, topic)).or_insert_with(|| {
+        let number = self.finding_numbers.number((number, topic));
+        if number == self.findings.len() {
             self.findings.push(SecretFinding {
                 registry: at.of.registry.clone(),
                 images: Vec::new(),
@@ -666,18 +678,13 @@ impl<'p, 's> Planner<'p, 's> {
                 may_be_served: self.has_unknown,
                 fault: fault(),
             });
-            self.findings.len() - 1
-        });
-        self.findings[place].images.push(at.image);
+        }
+        self.findings[number].images.push(at.image);
     }
 
-    fn finish(mut self) -> PullSecretPlan<'p> {
-        // Without a cluster there is nobody to be warned of what nobody could look up.
-        if !self.secrets.has_cluster() {
-            self.findings.retain(|finding| !matches!(finding.fault, Fault::Unknown { .. }));
-        }
-        let added = self.added.iter().filter(|(name, _)| !self.is_listed(**name));
-        let mut added: Vec<(usize, &Cow<'p, str>)> = added.map(|(name, rule)| (*rule, &self.names[*name])).collect();
+    fn finish(self) -> PullSecretPlan<'p> {
+        let by = self.added.keys().iter().zip(&self.added_by).filter(|(name, _)| !self.is_listed(**name));
+        let mut added: SmallVec<[_; 2]> = by.map(|(name, rule)| (*rule, &self.names.keys()[*name])).collect();
         added.sort();
         let denies = self.is_creation
             && self.policy.on_missing_pull_secret() == OnMissingPullSecret::Deny

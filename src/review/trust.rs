@@ -2,12 +2,14 @@
 //! the verdicts on them mean for the pod (T5).
 
 use std::borrow::Cow;
-use std::collections::{HashMap, HashSet};
 use std::fmt;
+
+use smallvec::SmallVec;
 
 use crate::image::{Escaped, Reference, Registry};
 use crate::policy::{Alternatives, HostPattern, Mirror, OnUnreachable, OnUntrusted, Policy, Route};
 
+use super::numbered::Numbered;
 use super::plan::{Kept, Outcome, PlannedImage, plan_image};
 use super::verdict::{Unknown, UnknownClass, Unreachable, Untrusted, Verdict, Verdicts};
 
@@ -18,70 +20,54 @@ const MOST_REGISTRY_CHARS: usize = 260;
 #[derive(Debug)]
 pub struct Routed<'p, 'a> {
     policy: &'p Policy,
-    images: Vec<RoutedImage<'p, 'a>>,
-}
-
-#[derive(Debug)]
-struct RoutedImage<'p, 'a> {
-    /// By the first mirror that serves it.
-    planned: PlannedImage<'p, 'a>,
-    /// What becomes of it as that one is unreachable (M11).
-    instead: Option<Outcome<'p>>,
+    /// Each by the first mirror that serves it.
+    images: Vec<PlannedImage<'p, 'a>>,
+    /// What becomes of those whose first mirror is unreachable (M11), by their places in `images`, ascending.
+    instead: Vec<(usize, Outcome<'p>)>,
 }
 
 impl<'p, 'a> Routed<'p, 'a> {
     pub(super) fn new(policy: &'p Policy, images: impl Iterator<Item = PlannedImage<'p, 'a>>) -> Self {
-        Self { policy, images: images.map(|planned| RoutedImage { planned, instead: None }).collect() }
+        Self { policy, images: images.collect(), instead: Vec::new() }
     }
 
-    /// Chooses among mirrors by what is known of them (M11), and says of which registries a verdict is missing: ask for
-    /// those, and settle again until none is missing.
-    pub fn settle(&mut self, verdicts: &Verdicts) -> Vec<String> {
-        let mut unasked = Vec::new();
-        let mut seen = HashSet::new();
-        for image in &mut self.images {
-            image.fall_back(verdicts);
-            let Some(registry) = pulled_from(image.outcome(), image.planned.image) else { continue };
-            if verdicts.get(&registry).is_none()
-                && !seen.contains(&*registry)
-                && self.policy.checked(&registry).is_some()
+    /// Chooses among mirrors by what is known of them (M11), and says of which registries a verdict is missing, each once: ask
+    /// for those, and settle again until none is missing.
+    pub fn settle(&mut self, verdicts: &Verdicts) -> SmallVec<[Registry; 2]> {
+        let mut unasked = Numbered::default();
+        self.instead.clear();
+        for (place, planned) in self.images.iter().enumerate() {
+            let instead = instead(&planned.outcome, planned.image, verdicts);
+            let outcome = instead.as_ref().unwrap_or(&planned.outcome);
+            if let Some(registry) = pulled_from(outcome, planned.image)
+                && unasked.get(registry.as_str()).is_none()
+                && verdicts.get(registry.as_str()).is_none()
+                && self.policy.checked(registry.as_str()).is_some()
             {
-                unasked.push(registry.clone().into_owned());
-                seen.insert(registry.into_owned());
+                unasked.push(registry.into_registry());
             }
+            self.instead.extend(instead.map(|instead| (place, instead)));
         }
-        unasked
+        unasked.into_keys()
     }
 
     /// The images as they were settled.
-    pub(super) fn into_images(self) -> Vec<PlannedImage<'p, 'a>> {
-        let settled = |RoutedImage { mut planned, instead }| {
-            if let Some(instead) = instead {
-                planned.outcome = instead;
-            }
-            planned
-        };
-        self.images.into_iter().map(settled).collect()
-    }
-}
-
-impl<'p> RoutedImage<'p, '_> {
-    fn outcome(&self) -> &Outcome<'p> {
-        self.instead.as_ref().unwrap_or(&self.planned.outcome)
-    }
-
-    fn fall_back(&mut self, verdicts: &Verdicts) {
-        self.instead = instead(&self.planned.outcome, self.planned.image, verdicts);
+    pub(super) fn into_images(mut self) -> Vec<PlannedImage<'p, 'a>> {
+        for (place, instead) in self.instead {
+            self.images[place].outcome = instead;
+        }
+        self.images
     }
 }
 
 /// Settles one image for its text alone, whatever pod names it (M11), and says of which registry a verdict is missing: ask for
 /// that, and settle again until none is missing.
-pub fn settle_image<'p>(policy: &'p Policy, image: &str, verdicts: &Verdicts) -> (Outcome<'p>, Option<String>) {
+pub fn settle_image<'p>(policy: &'p Policy, image: &str, verdicts: &Verdicts) -> (Outcome<'p>, Option<Registry>) {
     let planned = plan_image(policy, image);
     let settled = instead(&planned, image, verdicts).unwrap_or(planned);
-    let is_unasked = |registry: &Cow<'_, str>| verdicts.get(registry).is_none() && policy.checked(registry).is_some();
-    let unasked = pulled_from(&settled, image).filter(is_unasked).map(Cow::into_owned);
+    let unasked = pulled_from(&settled, image)
+        .filter(|registry| verdicts.get(registry.as_str()).is_none() && policy.checked(registry.as_str()).is_some());
+    let unasked = unasked.map(PulledFrom::into_registry);
     (settled, unasked)
 }
 
@@ -122,15 +108,42 @@ fn next<'p>(
     may_contact_source.then_some(Outcome::Kept(Kept::MirrorsUnreachable { mirror: first }))
 }
 
-/// The registry that an image is pulled from; nothing where it is not pulled, or left alone entirely (M9, M10, T1).
-fn pulled_from<'i>(outcome: &Outcome<'i>, image: &'i str) -> Option<Cow<'i, str>> {
+/// The registry that an image is pulled from.
+enum PulledFrom<'i> {
+    /// A mirror's endpoint.
+    Endpoint(&'i Registry),
+    /// The one that the image names, in canonical form.
+    Named(Reference<'i>, Cow<'i, str>),
+}
+
+impl PulledFrom<'_> {
+    fn as_str(&self) -> &str {
+        match self {
+            Self::Endpoint(registry) => registry.as_str(),
+            Self::Named(_, name) => name,
+        }
+    }
+
+    fn into_registry(self) -> Registry {
+        match self {
+            Self::Endpoint(registry) => registry.clone(),
+            Self::Named(reference, _) => reference.registry(),
+        }
+    }
+}
+
+/// Nothing where an image is not pulled, or left alone entirely (M9, M10, T1).
+fn pulled_from<'i>(outcome: &Outcome<'i>, image: &'i str) -> Option<PulledFrom<'i>> {
     match outcome {
         Outcome::Rewritten { mirror, .. } | Outcome::Kept(Kept::Routed(Route::Endpoint { mirror })) => {
-            Some(mirror.endpoint().as_str().into())
+            Some(PulledFrom::Endpoint(mirror.endpoint()))
         }
         Outcome::Kept(Kept::IgnoredText | Kept::NeverPulled | Kept::Routed(Route::IgnoredImage { .. })) => None,
         Outcome::Unreadable(_) | Outcome::Unmirrorable { .. } => None,
-        Outcome::Kept(_) => Some(Reference::parse(image).ok()?.registry().as_str().to_owned().into()),
+        Outcome::Kept(_) => {
+            let reference = Reference::parse(image).ok()?;
+            Some(PulledFrom::Named(reference, reference.registry_name()))
+        }
     }
 }
 
@@ -138,7 +151,7 @@ fn pulled_from<'i>(outcome: &Outcome<'i>, image: &'i str) -> Option<Cow<'i, str>
 #[derive(Debug, Default)]
 pub struct TrustPlan<'p> {
     /// In the order of the images; each once.
-    pub registries: Vec<CheckedRegistry<'p>>,
+    pub registries: SmallVec<[CheckedRegistry<'p>; 2]>,
     on_untrusted: OnUntrusted,
     on_unreachable: OnUnreachable,
     /// Whether nobody was to be asked: then nothing is said of that.
@@ -148,14 +161,14 @@ pub struct TrustPlan<'p> {
 /// One registry that must be trusted.
 #[derive(Debug)]
 pub struct CheckedRegistry<'p> {
-    /// In canonical form.
-    pub registry: Cow<'p, str>,
+    /// The registry.
+    pub registry: Registry,
     /// The mirror whose endpoint it is.
     pub mirror: Option<&'p Mirror>,
     /// What is known of it.
     pub verdict: Verdict,
     /// The images, as places in the plan's.
-    pub images: Vec<usize>,
+    pub images: SmallVec<[usize; 4]>,
 }
 
 /// What a verdict means for the pod.
@@ -168,36 +181,27 @@ pub(super) enum Standing {
 
 impl<'p> TrustPlan<'p> {
     pub(super) fn new(policy: &'p Policy, images: &[PlannedImage<'p, '_>], verdicts: &Verdicts) -> Self {
-        let mut registries: Vec<CheckedRegistry<'p>> = Vec::new();
-        let mut places: HashMap<String, Option<usize>> = HashMap::new();
+        let mut registries: SmallVec<[CheckedRegistry<'p>; 2]> = SmallVec::new();
+        let mut numbers = Numbered::<Registry>::default();
         for (place, planned) in images.iter().enumerate() {
             let Some(registry) = pulled_from(&planned.outcome, planned.image) else { continue };
-            if let Some(last) = registries.last_mut()
-                && last.registry == registry
-            {
-                last.images.push(place);
-                continue;
-            }
-            let known = match places.get(&*registry) {
-                Some(&known) => known,
+            let number = match numbers.get(registry.as_str()) {
+                Some(number) => number,
                 None => {
-                    let known = policy.checked(&registry).map(|checked| {
-                        let verdict = verdicts.get(&registry).cloned().unwrap_or_else(Verdict::not_asked);
-                        let mirror = checked.mirror();
-                        let registry = match mirror {
-                            Some(mirror) => mirror.endpoint().as_str().into(),
-                            None => registry.clone().into_owned().into(),
-                        };
-                        registries.push(CheckedRegistry { registry, mirror, verdict, images: Vec::new() });
-                        registries.len() - 1
+                    let Some(checked) = policy.checked(registry.as_str()) else { continue };
+                    let verdict = verdicts.get(registry.as_str()).cloned().unwrap_or_else(Verdict::not_asked);
+                    let registry = registry.into_registry();
+                    let mirror = checked.mirror();
+                    registries.push(CheckedRegistry {
+                        registry: registry.clone(),
+                        mirror,
+                        verdict,
+                        images: SmallVec::new(),
                     });
-                    places.insert(registry.into_owned(), known);
-                    known
+                    numbers.push(registry)
                 }
             };
-            if let Some(known) = known {
-                registries[known].images.push(place);
-            }
+            registries[number].images.push(place);
         }
         Self {
             registries,
@@ -241,8 +245,8 @@ impl CheckedRegistry<'_> {
     pub(super) fn details(&self) -> Option<String> {
         let Verdict::Untrusted(untrusted) = &self.verdict else { return None };
         let Untrusted { at, certificate, .. } = &**untrusted;
-        let registry = Registry::parse(&self.registry).ok()?;
-        let mend = untrusted.mend(&registry, self.mirror);
+        let registry = &self.registry;
+        let mend = untrusted.mend(registry, self.mirror);
         Some(format!("{registry}, judged at {at:.0}:\n{certificate}\n{mend}"))
     }
 }
@@ -250,7 +254,7 @@ impl CheckedRegistry<'_> {
 /// One sentence: the registry, what is wrong with it, the class.
 impl fmt::Display for CheckedRegistry<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let registry = Escaped::cut(&self.registry, MOST_REGISTRY_CHARS);
+        let registry = Escaped::cut(self.registry.as_str(), MOST_REGISTRY_CHARS);
         let class = self.verdict.class();
         match &self.verdict {
             Verdict::Trusted => write!(f, "the nodes would trust {registry}"),

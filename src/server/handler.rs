@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -73,8 +74,7 @@ async fn plan<'p, 'a>(
             if unasked.is_empty() {
                 break;
             }
-            let registries: Vec<&str> = unasked.iter().map(String::as_str).collect();
-            verdicts.extend(app.verdicts(loaded, &registries, wait_until).await);
+            verdicts.extend(app.verdicts(loaded, &unasked, wait_until).await);
         }
     }
     let secrets = app.pull_secrets(&request.namespace);
@@ -106,10 +106,10 @@ fn count(app: &App, mode: Mode, request: &Request<'_>, plan: &Plan<'_, '_>, deci
 }
 
 /// What an image is counted as, and under which mirror.
-fn labels<'p>(planned: &PlannedImage<'p, '_>) -> (&'static str, &'p str) {
+fn labels<'p>(planned: &PlannedImage<'p, '_>) -> (&'static str, Option<&'p Arc<str>>) {
     let mirror = match planned.outcome {
-        Outcome::Rewritten { mirror, .. } | Outcome::Unmirrorable { mirror, .. } => mirror.name(),
-        Outcome::Kept(_) | Outcome::Unreadable(_) => "",
+        Outcome::Rewritten { mirror, .. } | Outcome::Unmirrorable { mirror, .. } => Some(mirror.shared_name()),
+        Outcome::Kept(_) | Outcome::Unreadable(_) => None,
     };
     (planned.outcome.as_str(), mirror)
 }
@@ -161,9 +161,9 @@ impl fmt::Display for OwnerName<'_> {
 }
 
 /// `from=>to`, separated by blanks: a readable image holds none.
-struct Rewrites<'a>(&'a Plan<'a, 'a>);
+struct Rewrites<'v, 'p, 'a>(&'v Plan<'p, 'a>);
 
-impl fmt::Display for Rewrites<'_> {
+impl fmt::Display for Rewrites<'_, '_, '_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut separator = "";
         for planned in &self.0.images {
@@ -177,9 +177,9 @@ impl fmt::Display for Rewrites<'_> {
 }
 
 /// `name@registry=state`, separated by blanks, and behind them what is wrong.
-struct UsedSecrets<'a>(&'a Plan<'a, 'a>);
+struct UsedSecrets<'v, 'p, 'a>(&'v Plan<'p, 'a>);
 
-impl fmt::Display for UsedSecrets<'_> {
+impl fmt::Display for UsedSecrets<'_, '_, '_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let PullSecretPlan { uses, findings, .. } = &self.0.pull_secrets;
         let mut separator = "";
@@ -199,9 +199,9 @@ impl fmt::Display for UsedSecrets<'_> {
 const MOST_VERDICTS: usize = 50;
 
 /// `registry=verdict/class` of what is not trusted, separated by blanks.
-struct DoubtfulVerdicts<'a>(&'a Plan<'a, 'a>);
+struct DoubtfulVerdicts<'v, 'p, 'a>(&'v Plan<'p, 'a>);
 
-impl fmt::Display for DoubtfulVerdicts<'_> {
+impl fmt::Display for DoubtfulVerdicts<'_, '_, '_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut separator = "";
         let mut doubtful = self.0.trust.doubtful();

@@ -1,6 +1,7 @@
 //! The name of every metric, and its labels: all of them from bounded sets (mode, operation, result, a mirror's name
 //! from the policy), never an image, a pod's namespace or a host that only a pod named.
 
+use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use prometheus_client::encoding::EncodeLabelSet;
@@ -31,7 +32,7 @@ struct ModeLabels {
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ImageLabels {
-    mirror: String,
+    mirror: Arc<str>,
     result: &'static str,
 }
 
@@ -70,6 +71,8 @@ pub struct Metrics {
     requests: Family<AdmissionLabels, Counter>,
     durations: Family<ModeLabels, Histogram, fn() -> Histogram>,
     images: Family<ImageLabels, Counter>,
+    /// The name of no mirror: empty.
+    no_mirror: Arc<str>,
     pull_secrets: Family<StateLabels, Counter>,
     probes: Family<VerdictLabels, Counter>,
     probe_durations: Histogram,
@@ -94,6 +97,7 @@ impl Metrics {
             requests: Family::default(),
             durations: Family::new_with_constructor(|| Histogram::new(DURATION_BUCKETS)),
             images: Family::default(),
+            no_mirror: Arc::default(),
             pull_secrets: Family::default(),
             probes: Family::default(),
             probe_durations: Histogram::new(PROBE_BUCKETS),
@@ -179,9 +183,10 @@ impl Metrics {
         self.durations.get_or_create(&ModeLabels { mode }).observe(seconds);
     }
 
-    /// Images of a review; `mirror` is a name out of the policy, or empty where no mirror served them.
-    pub fn images(&self, mirror: &str, result: &'static str, count: u64) {
-        self.images.get_or_create(&ImageLabels { mirror: mirror.to_owned(), result }).inc_by(count);
+    /// Images of a review; `mirror` is a name out of the policy; absent where no mirror served them.
+    pub fn images(&self, mirror: Option<&Arc<str>>, result: &'static str, count: u64) {
+        let mirror = mirror.unwrap_or(&self.no_mirror).clone();
+        self.images.get_or_create(&ImageLabels { mirror, result }).inc_by(count);
     }
 
     /// Pull secrets of a review. `state` is `covers`, `does-not-cover`, `missing`, `not-a-docker-config`, `malformed` or
@@ -276,7 +281,7 @@ mod tests {
         let metrics = Metrics::new();
         metrics.ready(true);
         metrics.admission("enforce", "CREATE", "patched", 0.00002);
-        metrics.images("harbor", "rewritten", 2);
+        metrics.images(Some(&"harbor".into()), "rewritten", 2);
         metrics.pull_secrets("does-not-cover", 3);
         metrics.probe("unreachable", "timed-out", 2.0);
         metrics.verdict_cache_entries(4);
@@ -319,7 +324,7 @@ mod tests {
     #[test]
     fn a_mirror_name_cannot_break_the_format() {
         let metrics = Metrics::new();
-        metrics.images("a\"b\\c\nd", "rewritten", 1);
+        metrics.images(Some(&"a\"b\\c\nd".into()), "rewritten", 1);
         assert!(metrics.encode().contains(r#"mirror="a\"b\\c\nd""#), "{}", metrics.encode());
     }
 }

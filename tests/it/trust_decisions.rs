@@ -94,8 +94,8 @@ fn answer_to(mode: Mode, policy: &Policy, review: &Value, given: &[(&str, Verdic
                 break;
             }
             for registry in unasked {
-                verdicts.put(&registry, given.get(&*registry).cloned().unwrap_or(Verdict::Trusted));
-                asked.push(registry);
+                verdicts.put(&registry, given.get(registry.as_str()).cloned().unwrap_or(Verdict::Trusted));
+                asked.push(registry.to_string());
             }
         }
     }

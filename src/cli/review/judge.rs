@@ -3,6 +3,7 @@
 use serde::{Serialize, Serializer};
 use serde_json::{Value as Json, json};
 
+use crate::image::Registry;
 use crate::policy::Policy;
 use crate::review::{
     Cause, CauseReason, Change, Decision, Mode, Outcome, Plan, Pod, PullSecretPlan, SecretState, SecretUse,
@@ -138,15 +139,15 @@ pub(super) fn judge(
 
 /// The registries of an object on which a verdict is missing, as far as is known from those that are there. None of what is no
 /// pod: that is a fault when it is judged.
-pub(super) fn unasked(policy: &Policy, verdicts: &Verdicts, object: &Object<'_>) -> Vec<String> {
+pub(super) fn unasked(policy: &Policy, verdicts: &Verdicts, object: &Object<'_>) -> Vec<Registry> {
     if let Body::AdmissionReview = object.body {
         let body = object.node.to_json().to_string();
         let Ok(request) = wire::Request::parse(&body) else { return Vec::new() };
-        return request.route(policy).map_or_else(Vec::new, |mut routed| routed.settle(verdicts));
+        return request.route(policy).map_or_else(Vec::new, |mut routed| routed.settle(verdicts).into_vec());
     }
     let Some(json) = pod_json(object) else { return Vec::new() };
     match Pod::parse(&json) {
-        Ok(pod) if !pod.is_mirror_pod() => route(policy, &pod, Change::Create).settle(verdicts),
+        Ok(pod) if !pod.is_mirror_pod() => route(policy, &pod, Change::Create).settle(verdicts).into_vec(),
         _ => Vec::new(),
     }
 }
@@ -216,12 +217,12 @@ fn verdict(prefix: &str, plan: &Plan<'_, '_>, decision: Decision, patch: Vec<Jso
     let field = |image: &usize| Some(format!("{prefix}{}", plan.images.get(*image)?.field));
     let pull_secrets = uses.iter().map(|SecretUse { name, registry, state, images }| PullSecretUse {
         name: name.clone().into_owned(),
-        registry: registry.clone(),
+        registry: registry.to_string(),
         state: *state,
         images: images.iter().filter_map(field).collect(),
     });
     let verdicts = plan.trust.registries.iter().map(|checked| RegistryVerdict {
-        registry: checked.registry.clone().into_owned(),
+        registry: checked.registry.to_string(),
         verdict: checked.verdict.as_str(),
         class: checked.verdict.class(),
         message: checked.to_string(),

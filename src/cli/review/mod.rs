@@ -17,6 +17,7 @@ use std::process::ExitCode;
 
 use clap::ValueEnum;
 
+use crate::image::Registry;
 use crate::policy::Policy;
 use crate::review::{Mode, Verdicts};
 use crate::yaml::{Limits, Node, parse_documents, position};
@@ -195,7 +196,7 @@ fn report(reviewed: &[Reviewed<'_>], output: Form) -> bool {
 /// What the registries answer that the pods of the manifests are pulled from.
 fn ask(policy: &Policy, documents: &[&[Node]], namespace: &str) -> anyhow::Result<Asked> {
     let bundles = ca_bundles::read(policy, documents, namespace);
-    let unasked = |verdicts: &Verdicts| -> BTreeSet<String> {
+    let unasked = |verdicts: &Verdicts| -> BTreeSet<Registry> {
         let objects = documents.iter().flat_map(|documents| manifest::objects(documents));
         objects.flat_map(|object| judge::unasked(policy, verdicts, &object)).collect()
     };

@@ -1,7 +1,11 @@
 //! What is known of registries while one review is decided (T4, T5). What is absent is unknown, never trusted.
 
-use std::collections::HashMap;
 use std::sync::Arc;
+
+use smallvec::SmallVec;
+
+use super::numbered::Numbered;
+use crate::image::Registry;
 
 mod untrusted;
 
@@ -129,7 +133,9 @@ impl UnknownClass {
 /// The verdicts that one review rests on.
 #[derive(Clone, Debug, Default)]
 pub struct Verdicts {
-    by_registry: HashMap<Box<str>, Verdict, foldhash::fast::RandomState>,
+    registries: Numbered<Registry>,
+    /// Of each of them.
+    verdicts: SmallVec<[Verdict; 2]>,
     /// What is said of every other registry.
     of_others: Option<Verdict>,
 }
@@ -141,20 +147,29 @@ impl Verdicts {
         Self { of_others: Some(Verdict::not_asked()), ..Self::default() }
     }
 
-    /// Takes in what is said of a registry, in canonical form.
-    pub fn put(&mut self, registry: &str, verdict: Verdict) {
-        self.by_registry.insert(registry.into(), verdict);
+    /// Takes in what is said of a registry: the last word counts.
+    pub fn put(&mut self, registry: &Registry, verdict: Verdict) {
+        match self.registries.get(registry) {
+            Some(number) => self.verdicts[number] = verdict,
+            None => {
+                self.registries.push(registry.clone());
+                self.verdicts.push(verdict);
+            }
+        }
     }
 
     /// Takes in what is said of further registries.
     pub fn extend(&mut self, further: Verdicts) {
-        self.by_registry.extend(further.by_registry);
+        for (registry, verdict) in further.registries.keys().iter().zip(further.verdicts) {
+            self.put(registry, verdict);
+        }
     }
 
-    /// What is said of a registry; nothing where nobody was asked yet.
+    /// What is said of a registry, in canonical form; nothing where nobody was asked yet.
     #[must_use]
     pub fn get(&self, registry: &str) -> Option<&Verdict> {
-        self.by_registry.get(registry).or(self.of_others.as_ref())
+        let known = self.registries.get(registry).map(|number| &self.verdicts[number]);
+        known.or(self.of_others.as_ref())
     }
 
     pub(super) fn are_not_asked_for(&self) -> bool {

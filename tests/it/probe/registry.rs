@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use mirrorgate::image::Registry;
 use rustls::ServerConfig;
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
@@ -26,6 +27,11 @@ pub(super) struct Listening {
 }
 
 impl Listening {
+    /// As references name it.
+    pub(super) fn name(&self) -> Registry {
+        Registry::parse(&self.address.to_string()).unwrap()
+    }
+
     /// How many connections there were.
     pub(super) fn connections(&self) -> usize {
         self.connections.load(Ordering::SeqCst)

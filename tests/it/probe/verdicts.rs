@@ -1,5 +1,6 @@
 //! What is kept of registries and shared by those who ask, with registries that listen.
 
+use std::slice;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -54,9 +55,10 @@ impl World {
     }
 
     async fn ask(&self, registry: &Listening) -> Verdict {
-        let registry = registry.address.to_string();
-        let verdicts = self.prober.verdicts(&self.loaded, &[&registry], Instant::now() + 2 * ENOUGH).await;
-        verdicts.get(&registry).unwrap().clone()
+        let registry = registry.name();
+        let verdicts =
+            self.prober.verdicts(&self.loaded, slice::from_ref(&registry), Instant::now() + 2 * ENOUGH).await;
+        verdicts.get(registry.as_str()).unwrap().clone()
     }
 }
 
@@ -66,13 +68,13 @@ async fn p3_a_thousand_pods_at_once_are_one_dial() {
     let registry = good(&authority.certify(&["127.0.0.1"])).await;
     let world = Arc::new(World::new(&[&registry]));
     world.trust(&authority);
-    let name = registry.address.to_string();
+    let name = registry.name();
     let mut pods = JoinSet::new();
     for _ in 0..1000 {
         let (world, name) = (Arc::clone(&world), name.clone());
         pods.spawn(async move {
-            let verdicts = world.prober.verdicts(&world.loaded, &[&name], Instant::now() + ENOUGH).await;
-            verdicts.get(&name).cloned()
+            let verdicts = world.prober.verdicts(&world.loaded, slice::from_ref(&name), Instant::now() + ENOUGH).await;
+            verdicts.get(name.as_str()).cloned()
         });
     }
     while let Some(verdict) = pods.join_next().await {
@@ -87,11 +89,11 @@ async fn trap_15_a_registry_that_hangs_delays_no_other() {
     let (fine, hangs) = (good(&authority.certify(&["127.0.0.1"])).await, listen(hold).await);
     let world = World::new(&[&hangs, &fine]);
     world.trust(&authority);
-    let (slow, quick) = (hangs.address.to_string(), fine.address.to_string());
+    let (slow, quick) = (hangs.name(), fine.name());
     let until = Instant::now() + Duration::from_secs(1);
-    let verdicts = world.prober.verdicts(&world.loaded, &[&slow, &quick], until).await;
-    assert_eq!(verdicts.get(&quick), Some(&Verdict::Trusted));
-    assert_eq!(verdicts.get(&slow).unwrap().class(), "not-asked");
+    let verdicts = world.prober.verdicts(&world.loaded, &[slow.clone(), quick.clone()], until).await;
+    assert_eq!(verdicts.get(quick.as_str()), Some(&Verdict::Trusted));
+    assert_eq!(verdicts.get(slow.as_str()).unwrap().class(), "not-asked");
     assert!(Instant::now() < until + Duration::from_secs(2));
 }
 
