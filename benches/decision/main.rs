@@ -6,37 +6,27 @@
 #[path = "../scene/mod.rs"]
 mod scene;
 
-use std::fmt::Write as _;
 use std::hint::black_box;
 use std::sync::Arc;
 use std::time::Duration;
 
-use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use futures::FutureExt as _;
 use mirrorgate::app::App;
 use mirrorgate::image::Reference;
 use mirrorgate::json::Reader;
 use mirrorgate::keyring::{DOCKER_CFG, PullSecret};
 use mirrorgate::policy::{LoadedPolicy, Policy};
-use mirrorgate::review::{Mode, Plan, PullSecrets, Scope, SecretsByName, Verdicts};
+use mirrorgate::review::{Mode, Plan, PullSecrets, Scope, SecretsByName, Verdict, Verdicts};
 use mirrorgate::server::handler;
 use mirrorgate::server::wire::{self, Request};
 use mirrorgate::telemetry::Metrics;
-use scene::bodies;
+use scene::{Scene, bodies};
 use tokio::time::Instant;
 
-/// A policy that names `hosts` hosts, and a few patterns; what the bodies pull is among them.
+/// The policy of the scene, without pull secrets.
 fn policy(hosts: usize) -> String {
-    let mut policy = String::from(
-        "apiVersion: mirrorgate.dev/v1alpha1\nkind: Policy\nregistryMirrors:\n\
-         - name: harbor\n  endpoint: https://harbor.corp:5000/v2/proxy\n  repositories: {exclude: [\"library/scratch-*\"]}\n  \
-         pathTemplate: \"{host}/{repository}\"\n  hosts:\n  - docker.io\n  - quay.io\n  - ghcr.io\n  - \"*.gcr.io\"\n",
-    );
-    for number in 4..hosts {
-        // Writing to a `String` does not fail.
-        let _ = writeln!(policy, "  - registry-{number}.example.com");
-    }
-    policy + "ignore:\n  images: [auto]\n  registries: [\"*.dkr.ecr.eu-west-1.amazonaws.com\"]\n"
+    scene::policy(hosts).replace("  pullSecrets: [harbor-pull]\n", "")
 }
 
 fn app(hosts: usize) -> App {
@@ -68,6 +58,62 @@ fn reviews(criterion: &mut Criterion) {
                 bencher.iter(|| review(&app, black_box(&body)));
             });
         }
+    }
+    group.finish();
+}
+
+/// The same where every registry was asked and is trusted, and there is a pull secret to add: what a server does all day.
+fn reviews_with_warm_verdicts(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("review with warm verdicts");
+    for (name, body) in [("2 containers", bodies::small()), ("72 containers", bodies::large())] {
+        group.throughput(Throughput::Bytes(body.len() as u64));
+        for hosts in [10, 10_000] {
+            let scene = Scene::new(&scene::policy(hosts), &[&body]);
+            group.bench_function(BenchmarkId::new(name, format!("{hosts} hosts")), |bencher| {
+                bencher.iter(|| scene.review(black_box(&body)));
+            });
+        }
+    }
+    group.finish();
+}
+
+/// What comes between the request that was read and its answer. The patch is made as it is decided, in enforce mode alone.
+fn parts(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("part");
+    let policy = Policy::read(&scene::policy(10)).unwrap().policy;
+    let secrets = PullSecrets::unknown();
+    for (name, body) in [("2 containers", bodies::small()), ("72 containers", bodies::large())] {
+        let request = Request::parse(std::str::from_utf8(&body).unwrap()).unwrap();
+        let route = || request.route(&policy).unwrap();
+        group.bench_function(BenchmarkId::new("route", name), |bencher| bencher.iter(route));
+        let mut verdicts = Verdicts::default();
+        for registry in route().settle(&verdicts) {
+            verdicts.put(&registry, Verdict::Trusted);
+        }
+        let settled = || {
+            let mut routed = route();
+            assert!(routed.settle(&verdicts).is_empty(), "every verdict is known");
+            routed
+        };
+        group.bench_function(BenchmarkId::new("settle", name), |bencher| {
+            let mut routed = route();
+            bencher.iter(|| routed.settle(black_box(&verdicts)));
+        });
+        group.bench_function(BenchmarkId::new("plan", name), |bencher| {
+            let plan = |routed| request.plan(&policy, Some(routed), &verdicts, &secrets);
+            bencher.iter_batched(settled, plan, BatchSize::SmallInput);
+        });
+        let plan = request.plan(&policy, Some(settled()), &verdicts, &secrets);
+        for mode in [Mode::Enforce, Mode::Audit] {
+            group.bench_function(BenchmarkId::new(format!("decide for {}", mode.as_str()), name), |bencher| {
+                bencher.iter(|| request.decide(mode, black_box(&plan)));
+            });
+        }
+        let decision = request.decide(Mode::Enforce, &plan);
+        assert!(!decision.patch.is_empty(), "the pod is patched");
+        group.bench_function(BenchmarkId::new("answer", name), |bencher| {
+            bencher.iter(|| wire::answer(&request.uid, black_box(&decision)));
+        });
     }
     group.finish();
 }
@@ -197,5 +243,15 @@ fn pull_secrets(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, reviews, reading, reviews_with_the_log, references, policies, pull_secrets);
+criterion_group!(
+    benches,
+    reviews,
+    reviews_with_warm_verdicts,
+    parts,
+    reading,
+    reviews_with_the_log,
+    references,
+    policies,
+    pull_secrets
+);
 criterion_main!(benches);
