@@ -3,10 +3,8 @@
 use std::env;
 use std::io::IsTerminal;
 use std::net::SocketAddr;
-use std::num::NonZero;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::thread;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -17,9 +15,6 @@ use crate::policy::parse_duration;
 use crate::serve::{self, ServingCertificate, Settings};
 use crate::serving::CertificateSource;
 use crate::telemetry::{self, Format, Level};
-
-/// A review takes microseconds: more threads than these would only cost memory on a large machine.
-const MOST_WORKERS: usize = 8;
 
 /// Who looks after the Secret mirrorgate-serving.
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
@@ -142,13 +137,7 @@ impl Args {
             shutdown_linger,
             print_try_line,
         };
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .enable_all()
-            .worker_threads(thread::available_parallelism().map_or(2, NonZero::get).min(MOST_WORKERS))
-            // Reading files, and no more.
-            .max_blocking_threads(4)
-            .build()
-            .context("starting the runtime")?;
+        let runtime = serve::runtime().context("starting the runtime")?;
         let outcome = runtime.block_on(serve::run(settings));
         runtime.shutdown_background();
         outcome

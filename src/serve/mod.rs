@@ -11,13 +11,17 @@ mod policy_file;
 mod tasks;
 mod try_it;
 
+use std::io;
 use std::net::SocketAddr;
+use std::num::NonZero;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
 use anyhow::Context;
+use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -36,9 +40,11 @@ use policy_file::{First, PolicyFile};
 use tasks::Tasks;
 
 /// Connections of the API server: at most 25 idle ones for each of its replicas, and one for each call in flight.
-const HTTPS_CONNECTIONS: usize = 800;
+pub const HTTPS_CONNECTIONS: usize = 800;
 /// The kubelet and Prometheus.
 const HTTP_CONNECTIONS: usize = 64;
+/// A review takes microseconds: more threads than these would only cost memory on a large machine.
+const MOST_WORKERS: usize = 8;
 
 /// Everything that `serve` can be told.
 #[derive(Clone, Debug)]
@@ -69,6 +75,19 @@ pub enum ServingCertificate {
     Files(CertificateSource),
     /// The Secret of the cluster, which somebody looks after.
     Secret(Caretaker),
+}
+
+/// What [`run`] runs on, and `benches/load/ceiling.rs`.
+///
+/// # Errors
+/// When the system gives no threads or no timer.
+pub fn runtime() -> io::Result<Runtime> {
+    Builder::new_multi_thread()
+        .enable_all()
+        .worker_threads(thread::available_parallelism().map_or(2, NonZero::get).min(MOST_WORKERS))
+        // Reading files, and no more.
+        .max_blocking_threads(4)
+        .build()
 }
 
 /// Serves until a signal. 0 after an orderly end; 1 when the policy file has faults, each of which was logged.
