@@ -21,6 +21,9 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
+/// The mirror that the policy names, and that some of the bodies pull from already.
+pub(crate) const MIRROR: &str = "harbor.corp:5000";
+
 /// A policy that names `hosts` hosts, and a few patterns; what the bodies pull is among them.
 pub(crate) fn policy(hosts: usize) -> String {
     let mut policy = String::from(
