@@ -3,6 +3,7 @@
 //!
 //! It answers on every path. A line of JSON on stderr says where it listens, as mirrorgate's log does.
 
+use std::fs;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -11,7 +12,7 @@ use std::sync::Arc;
 use anyhow::Context;
 use axum::Router;
 use axum::body::Body;
-use axum::extract::Request;
+use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use clap::Parser;
@@ -41,6 +42,9 @@ struct Arguments {
     /// Answer with the uid of the request, as an API server demands; without it the answer is a constant
     #[arg(long)]
     answer_uid: bool,
+    /// Answer with this patch, too: a file that holds it in base64, as it stands in an answer
+    #[arg(long, value_name = "FILE", requires = "answer_uid")]
+    patch: Option<PathBuf>,
 }
 
 fn main() -> ExitCode {
@@ -57,14 +61,25 @@ fn main() -> ExitCode {
 }
 
 async fn serve(arguments: Arguments) -> anyhow::Result<()> {
-    let Arguments { listen, tls_cert, tls_key, answer_uid } = arguments;
+    let Arguments { listen, tls_cert, tls_key, answer_uid, patch } = arguments;
     let in_force = Arc::new(InForce::new(Arc::new(Metrics::new()), Arc::new(Readiness::new(&[]))));
     let source = CertificateSource::Files { certificate: tls_cert, key: tls_key };
     CertificateFiles::load(&source, None, Arc::clone(&in_force)).context("the serving certificate")?;
     let tls = TlsAcceptor::from(Arc::new(in_force.server_config().context("TLS")?));
     let socket = TcpListener::bind(listen).await.with_context(|| format!("listening on {listen}"))?;
     anstream::eprintln!(r#"{{"message":"listening","https":"{}"}}"#, socket.local_addr()?);
-    let router = if answer_uid { Router::new().fallback(with_its_uid) } else { Router::new().fallback(constant) };
+    let behind_uid = match patch {
+        Some(file) => {
+            let patch = fs::read_to_string(&file).with_context(|| file.display().to_string())?;
+            format!(r#"","allowed":true,"patchType":"JSONPatch","patch":"{patch}"}}}}"#)
+        }
+        None => BEHIND_UID.to_owned(),
+    };
+    let router = if answer_uid {
+        Router::new().fallback(with_its_uid).with_state(Arc::from(behind_uid))
+    } else {
+        Router::new().fallback(constant)
+    };
     let (_stage, stages) = watch::channel(Stage::Serving);
     serve_connections(socket, Some(tls), router, HTTPS_CONNECTIONS, stages).await;
     Ok(())
@@ -82,10 +97,10 @@ async fn constant(request: Request<Body>) -> Response {
     }
 }
 
-async fn with_its_uid(request: Request<Body>) -> Response {
+async fn with_its_uid(State(behind_uid): State<Arc<str>>, request: Request<Body>) -> Response {
     match request.into_body().collect().await {
         Ok(whole) => match uid(&whole.to_bytes()) {
-            Some(uid) => admitted([BEFORE_UID, uid, BEHIND_UID].concat().into()),
+            Some(uid) => admitted([BEFORE_UID, uid, &behind_uid].concat().into()),
             None => (StatusCode::BAD_REQUEST, "the request does not begin with its uid").into_response(),
         },
         Err(error) => (StatusCode::BAD_REQUEST, error.to_string()).into_response(),
