@@ -6,7 +6,21 @@ use serde_json::{Value, json};
 /// The creation of a pod of a Deployment with two containers, about 4.5 kB.
 pub(crate) fn small() -> Vec<u8> {
     let containers = [container("web", "nginx:1.27"), container("metrics", "quay.io/prometheus/node-exporter:v1.8.2")];
-    review(&containers, &[])
+    review(&containers, &[], &[managed_fields()])
+}
+
+/// The creation of a pod with a container for each of these images.
+pub(crate) fn of(images: &[&str]) -> Vec<u8> {
+    let containers: Vec<Value> =
+        images.iter().enumerate().map(|(number, image)| container(&format!("part-{number:02}"), image)).collect();
+    review(&containers, &[], &[managed_fields()])
+}
+
+/// The creation of a pod of one container, about 2 kB, and besides at least so many bytes of managed fields.
+pub(crate) fn with_managed_fields(bytes: usize) -> Vec<u8> {
+    let one = managed_fields();
+    let count = bytes.div_ceil(one.to_string().len());
+    review(&[json!({"name": "web", "image": "nginx:1.27"})], &[], &vec![one; count])
 }
 
 /// A pod of 72 containers, eight of them init containers, about 53 kB.
@@ -20,7 +34,7 @@ pub(crate) fn large() -> Vec<u8> {
     let named = |count: usize, prefix: &str| -> Vec<Value> {
         (0..count).map(|number| container(&format!("{prefix}-{number}"), IMAGES[number % IMAGES.len()])).collect()
     };
-    review(&named(64, "worker"), &named(8, "init"))
+    review(&named(64, "worker"), &named(8, "init"), &[managed_fields()])
 }
 
 fn container(name: &str, image: &str) -> Value {
@@ -39,7 +53,7 @@ fn container(name: &str, image: &str) -> Value {
     })
 }
 
-fn review(containers: &[Value], init_containers: &[Value]) -> Vec<u8> {
+fn review(containers: &[Value], init_containers: &[Value], managed_fields: &[Value]) -> Vec<u8> {
     let pod = json!({
         "kind": "Pod",
         "apiVersion": "v1",
@@ -53,7 +67,7 @@ fn review(containers: &[Value], init_containers: &[Value]) -> Vec<u8> {
                 "apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "web-6d4b75cb6d",
                 "uid": "8f6f0a0c-2b5e-4a53-9a5b-3c1d6e1f7a21", "controller": true, "blockOwnerDeletion": true
             }],
-            "managedFields": [managed_fields()],
+            "managedFields": managed_fields,
         },
         "spec": {
             "volumes": [{"name": "kube-api-access-x7k2p", "projected": {"sources": [

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use futures::FutureExt as _;
 use mirrorgate::app::App;
+use mirrorgate::cluster::SecretStore;
 use mirrorgate::policy::{LoadedPolicy, Policy};
 use mirrorgate::probe::{BundleStore, Prober, Question, Report};
 use mirrorgate::review::{Mode, Verdict};
@@ -41,7 +42,7 @@ pub(crate) fn policy(hosts: usize) -> String {
 
 /// A server's inside, without its sockets: every registry is trusted, and that is known.
 pub(crate) struct Scene {
-    app: App,
+    app: Arc<App>,
     runtime: Runtime,
     probes: JoinHandle<()>,
     _policy: watch::Sender<Option<Arc<LoadedPolicy>>>,
@@ -50,6 +51,11 @@ pub(crate) struct Scene {
 impl Scene {
     /// Under this policy, with the verdicts that a review of each of `bodies` asks for.
     pub(crate) fn new(policy: &str, bodies: &[&[u8]]) -> Self {
+        Self::with_secrets(policy, Arc::default(), bodies)
+    }
+
+    /// The same with the pull secrets of a cluster.
+    pub(crate) fn with_secrets(policy: &str, secrets: Arc<SecretStore>, bodies: &[&[u8]]) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let _inside = runtime.enter();
         let loaded = Arc::new(LoadedPolicy::new(Policy::read(policy).unwrap().policy, policy, 1));
@@ -58,12 +64,17 @@ impl Scene {
         let bundles = BundleStore::new();
         let (prober, tasks) = Prober::with_probe(in_force.clone(), bundles.subscribe(), Arc::clone(&metrics), trusted);
         let probes = runtime.spawn(tasks.run());
-        let app = App::new(metrics, in_force, Arc::default(), None).with_prober(prober);
+        let app = Arc::new(App::new(metrics, in_force, secrets, None).with_prober(prober));
         for body in bodies {
             runtime.block_on(handler::review(&app, Mode::Enforce, body, later())).unwrap();
         }
         drop(_inside);
         Self { app, runtime, probes, _policy: policy }
+    }
+
+    /// What a server of it is made of.
+    pub(crate) fn app(&self) -> Arc<App> {
+        Arc::clone(&self.app)
     }
 
     /// From the bytes of a body to the bytes of the answer: everything is known, so it waits for nothing.
