@@ -296,6 +296,36 @@ mod tests {
         assert!(findings[0].remedy.as_deref().is_some_and(|remedy| remedy.contains("mirrorgate rbac --policy")));
     }
 
+    /// The overlays take rights away: what they take is not missed.
+    #[test]
+    fn s5_what_is_needed_depends_on_who_makes_the_certificate() {
+        let needed = |arguments: &[&str]| {
+            let container = json!({"name": "mirrorgate", "args": arguments});
+            let spec = json!({"selector": {}, "template": {"spec": {"containers": [container]}}});
+            let facts = Facts { deployment: Ok(from_value(json!({ "spec": spec })).unwrap()), ..facts() };
+            let needed = Needed::of(&facts, None).by_itself;
+            needed.iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        let read = "watch secrets/mirrorgate-serving in mirrorgate-system";
+        let write = "patch secrets/mirrorgate-serving in mirrorgate-system";
+        let create = "create secrets in mirrorgate-system";
+        let replicas = "list endpointslices.discovery.k8s.io in mirrorgate-system";
+        let bundle = "patch mutatingwebhookconfigurations.admissionregistration.k8s.io/mirrorgate";
+        let all = [read, bundle, write, create, replicas];
+        for (argument, needs) in [
+            ("--serving-certificate=self-managed", 5),
+            ("--serving-certificate=own", 2),
+            ("--serving-certificate=cert-manager", 1),
+            ("--cert-dir=/certificates", 0),
+        ] {
+            let needed = needed(&["serve", argument]);
+            for (number, access) in all.into_iter().enumerate() {
+                let is_needed = needed.iter().any(|needed| needed == access);
+                assert_eq!(is_needed, number < needs, "{argument}: {access}: {needed:?}");
+            }
+        }
+    }
+
     #[test]
     fn s5_surplus_access_is_a_warning() {
         let named = policy(NAMED);

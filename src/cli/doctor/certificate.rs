@@ -346,6 +346,60 @@ mod tests {
     }
 
     #[test]
+    fn only_files_are_served_without_a_ca_beside_them() {
+        let (_, good) = made(NAME, 60);
+        let (_, foreign) = made("elsewhere.svc", 60);
+        for (maker, pair_of, state) in [
+            (Maker::Files, &good, State::Ok),
+            (Maker::Files, &foreign, State::Fault),
+            (Maker::Own, &good, State::Fault),
+            (Maker::SelfManaged, &good, State::Fault),
+        ] {
+            let serving = ServingPair { authority: None, ..serving(&good, pair_of) };
+            let facts = Facts { serving: Ok(serving), ..facts() };
+            let finding = of_pair(&facts, maker, pair(&facts).as_ref());
+            assert_eq!(finding.state, state, "{maker:?}: {finding:?}");
+        }
+    }
+
+    #[test]
+    fn each_configuration_is_mended_by_itself_and_others_in_it_are_not_ours() {
+        let (authority, good) = made(NAME, 60);
+        let webhook = |name: &str| json!({"name": name, "clientConfig": {}, "sideEffects": "None", "admissionReviewVersions": ["v1"]});
+        let webhooks = |names: &[&str]| json!({"webhooks": names.iter().map(|name| webhook(name)).collect::<Vec<_>>()});
+        let facts = Facts {
+            serving: Ok(ServingPair { authority: None, ..serving(&authority, &good) }),
+            mutating: Ok(from_value(webhooks(&["enforce.mirrorgate.dev", "somebody.example"])).unwrap()),
+            validating: Ok(from_value(webhooks(&["policy.mirrorgate.dev"])).unwrap()),
+            ..facts()
+        };
+        let findings = check(&facts).split_off(1);
+        let remedies: Vec<&str> = findings.iter().filter_map(|finding| finding.remedy.as_deref()).collect();
+        assert_eq!(remedies.len(), 2, "{findings:?}");
+        for (remedy, kind, name) in [
+            (remedies[0], "mutatingwebhookconfiguration", "enforce.mirrorgate.dev"),
+            (remedies[1], "validatingwebhookconfiguration", "policy.mirrorgate.dev"),
+        ] {
+            // The Secret has no CA to take it from.
+            let start = format!("ca=$(base64 <ca.crt | tr -d '\\n') && kubectl patch {kind} mirrorgate ");
+            assert!(remedy.starts_with(&start) && remedy.contains(name) && !remedy.contains("somebody"), "{remedy}");
+        }
+    }
+
+    #[test]
+    fn cas_that_have_all_expired_are_a_fault_whatever_is_served() {
+        let begin = facts().now - LEAF_LIFE;
+        for (days, state) in [(80, State::Fault), (100, State::Unknown)] {
+            let (_, authority) = Authority::make(begin, SignedDuration::from_hours(24 * days)).unwrap();
+            let bundle = STANDARD.encode(&authority.certificate);
+            let mutating = json!({"webhooks": [{"name": "enforce.mirrorgate.dev", "clientConfig": {"caBundle": bundle},
+                "sideEffects": "None", "admissionReviewVersions": ["v1"]}]});
+            let findings = check(&Facts { mutating: Ok(from_value(mutating).unwrap()), ..facts() });
+            assert_eq!(findings[1].state, state, "{findings:?}");
+        }
+    }
+
+    #[test]
     fn who_makes_the_pair_is_said_by_the_deployment() {
         let of = |arguments: &[&str]| {
             let container = json!({"name": "mirrorgate", "args": arguments});

@@ -185,6 +185,7 @@ mod tests {
             "mirrorgate.dev/modes",
             "mirrorgate.dev/moed",
             "mirrorgate.io/mode",
+            "mirrorgate.io/moed",
             "mirrorgate.example.com/mode",
             "mirorgate.dev/mode",
             "mirror-gate.dev/mode",
@@ -200,6 +201,10 @@ mod tests {
             assert_eq!(findings[0].remedy.as_deref(), Some(&*remedy));
         }
         assert_eq!(of("mirrorgate.io/mode", "blue")[0].state, State::Warning);
+        // Who has opted in needs no second label, and may have one.
+        let mut both = labelled("team-a", "mirrorgate.io/mode", "enforce");
+        both.labels.insert(MODE.to_owned(), "enforce".to_owned());
+        assert_eq!(slips(&both, "mirrorgate-system"), []);
         for key in [
             "kubernetes.io/metadata.name",
             "mode",
@@ -223,6 +228,8 @@ mod tests {
         assert_eq!(slips(&annotated, "mirrorgate-system")[0].state, State::Fault);
         let both = Labelled { labels: [(MODE.to_owned(), "enforce".to_owned())].into(), ..annotated };
         assert_eq!(slips(&both, "mirrorgate-system"), []);
+        let annotations = [(MODE.to_owned(), "see the wiki".to_owned())].into();
+        assert_eq!(slips(&Labelled { labels: [].into(), annotations, ..both }, "mirrorgate-system"), []);
     }
 
     #[test]

@@ -137,6 +137,20 @@ mod tests {
     }
 
     #[test]
+    fn of_a_valid_policy_warnings_and_dangers_are_told() {
+        for (trust, told) in [("registries: ['*']", (1, 0)), ("registries: ['*'], denyNetworks: [10.0.0.0/8]", (0, 1))]
+        {
+            let text = format!("apiVersion: mirrorgate.dev/v1alpha1\nkind: Policy\ntrust: {{{trust}}}\n");
+            let (policy, findings) = of(json!({POLICY_KEY: text}));
+            assert!(policy.is_some() && findings[0].state == State::Ok, "{findings:?}");
+            assert!(findings[1..].iter().all(|finding| finding.state == State::Warning), "{findings:?}");
+            let (warnings, dangers): (Vec<_>, Vec<_>) =
+                findings[1..].iter().partition(|finding| finding.remedy.is_some());
+            assert_eq!((warnings.len(), dangers.len()), told, "{findings:?}");
+        }
+    }
+
+    #[test]
     fn a_bundle_is_filled_beside_what_is_there() {
         let key = || KeyRef { namespace: "pki".into(), name: "corp".into(), key: "ca.crt".into() };
         let (config_map, secret) = (BundleRef::ConfigMap(key()), BundleRef::Secret(key()));

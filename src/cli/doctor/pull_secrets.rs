@@ -443,5 +443,14 @@ pullSecrets:
             )
         );
         assert_eq!(of(account(json!([{"name": "harbor-pull"}])))[0].state, State::Ok);
+        // Audited pods are only said to be refused, and without the annotation none is.
+        let labels = [(MODE.to_owned(), "audit".to_owned())].into();
+        let audited = vec![Labelled { name: "team-a".to_owned(), labels, ..Labelled::default() }];
+        let audited = Facts { namespaces: Ok(audited), ..facts() };
+        let findings = service_accounts(&audited, &policy(POLICY), &[account(json!([]))], &[]);
+        assert_eq!(findings[0].state, State::Warning, "{findings:?}");
+        let mut lenient = account(json!([]));
+        lenient.metadata.annotations = Some([(ENFORCE_MOUNTABLE.to_owned(), "false".to_owned())].into());
+        assert_eq!(of(lenient)[0].state, State::Ok);
     }
 }

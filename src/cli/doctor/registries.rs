@@ -187,6 +187,20 @@ mod tests {
     }
 
     #[test]
+    fn a_registry_that_was_not_asked_in_time_is_told_of() {
+        let policy = |rest: &str| {
+            let text = format!("apiVersion: mirrorgate.dev/v1alpha1\nkind: Policy\n{rest}");
+            Policy::read(&text).unwrap().policy
+        };
+        let named = policy("registryMirrors: [{name: a, endpoint: https://a.corp, hosts: [docker.io]}]\n");
+        let findings = check(&named, &[]);
+        assert_eq!((findings.len(), findings[0].state), (1, State::Unknown), "{findings:?}");
+        assert!(findings[0].message.starts_with("1 of 1 were not asked"), "{findings:?}");
+        let findings = check(&policy(""), &[]);
+        assert_eq!((findings.len(), findings[0].state), (1, State::Ok), "{findings:?}");
+    }
+
+    #[test]
     fn the_answer_to_a_dry_run_says_whether_mirrorgate_was_reached() {
         let failed = "Internal error occurred: failed calling webhook \"enforce.mirrorgate.dev\": failed to call webhook: Post \
                       \"https://mirrorgate.mirrorgate-system.svc:443/v1/mutate/enforce?timeout=5s\": tls: failed to verify";
