@@ -290,6 +290,34 @@ mod tests {
     }
 
     /// Trap 36: after the endpoint is gone, the client's pool has its connections for 90 s. Each still serves a call.
+    /// The API server's: it is told to go, and what it has asked is answered.
+    #[tokio::test(start_paused = true)]
+    async fn an_http_2_connection_that_has_grown_old_ends_when_its_calls_are_answered() {
+        let (client, server) = tokio::io::duplex(64 * 1024);
+        let (_stage, stages) = watch::channel(Stage::Serving);
+        let mut tasks = JoinSet::new();
+        let seat = Crowd::new(10).seat().await;
+        let slow = async || {
+            tokio::time::sleep(Duration::from_secs(20)).await;
+            "ok"
+        };
+        let router = Router::new().route("/", get(slow));
+        tasks.spawn(async move { serve(server, Protocol::Http2, router, stages, 0, &seat).await });
+        let client = TokioIo::new(client);
+        let (mut sender, driver) = hyper::client::conn::http2::handshake(TokioExecutor::new(), client).await.unwrap();
+        tasks.spawn(async move { driver.await.unwrap() });
+        // The last of them is asked at 234 s, and the connection is old at 240 s.
+        for _ in 0..4 {
+            let request = Request::get("http://x/").body(Body::empty()).unwrap();
+            assert_eq!(sender.send_request(request).await.unwrap().status(), 200);
+            tokio::time::sleep(Duration::from_secs(58)).await;
+        }
+        assert!(sender.is_closed(), "nobody told it to go");
+        while let Some(ended) = tasks.join_next().await {
+            ended.unwrap();
+        }
+    }
+
     #[tokio::test(start_paused = true)]
     async fn trap_36_while_closing_an_idle_connection_is_the_clients_to_end() {
         for used in [true, false] {
