@@ -160,6 +160,8 @@ mod tests {
             (trust, "trust: {registries: ['*'], denyNetworks: [0.0.0.0/0, 'fc00::/7'], onUnreachable: deny}"),
             ("trust: {registries: [r.corp]}", "trust: {registries: ['*.corp']}"),
             ("trust: {onUntrusted: warn}", "trust: {onUntrusted: deny}"),
+            ("trust: {onUntrusted: warn}", "trust: {onUntrusted: warn}"),
+            ("trust: {onUnreachable: warn}", "trust: {onUnreachable: allow}"),
             ("", MIRRORS),
         ] {
             assert_eq!(dangers(Some(&policy(before)), &policy(after)), [""; 0], "{before}\n{after}");

@@ -57,7 +57,8 @@ mod tests {
         let base64 = "MIGHAgEAMBMG".repeat(4);
         for (text, shown) in [
             ("hosts: [docker.io]".to_owned(), "hosts: [docker.io]".to_owned()),
-            (digest.clone(), digest),
+            (digest.clone(), digest.clone()),
+            (format!("Of QA, {digest}"), format!("Of QA, {digest}")),
             (format!("data: {base64} # x\nb: 1\n"), format!("data: {}\nb: 1\n", "*".repeat(52))),
             ("a: |\n  -----BEGIN KEY-----\n".to_owned(), format!("a: |\n  {}\n", "*".repeat(19))),
         ] {
