@@ -22,7 +22,7 @@ const WITHOUT_ETCD: Duration = Duration::from_secs(5);
 const IMAGE: &str = "docker.io/acme/any:1";
 
 /// How often replicas start from nothing.
-const STARTS: usize = 3;
+const STARTS: usize = 20;
 
 #[tokio::test]
 async fn what_is_in_force_stays_so_without_the_api_server_and_without_etcd() {
