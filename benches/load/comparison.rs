@@ -53,7 +53,7 @@ impl Comparison {
             })
             .collect();
         let at = rate.map(|rate| format!(", {rate:.0}/s")).unwrap_or_default();
-        anstream::eprintln!("{}, {}, {connections} connections{at}: {}", body.name, protocol.as_str(), each.join(", "));
+        anstream::eprintln!("{}, {}, on {connections}{at}: {}", body.name, protocol.as_str(), each.join(", "));
         Ok(made)
     }
 

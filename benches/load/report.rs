@@ -156,7 +156,8 @@ pub(crate) fn conditions(settings: &Settings, cores: Cores, load_before: &str) -
         commit = says("git", &["describe", "--always", "--dirty"]),
         binary = match &settings.mirrorgate {
             Some(path) => path.display().to_string(),
-            None => "bench profile, which is the release profile".to_owned(),
+            None if cfg!(debug_assertions) => "**not optimised**".to_owned(),
+            None => "built as released".to_owned(),
         },
         server = cores.server,
         generator = cores.generator,
