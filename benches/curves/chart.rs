@@ -16,11 +16,13 @@ const BOTTOM: f64 = HEIGHT - 52.0;
 const STYLE: &str = "\
 text{font:12px system-ui,-apple-system,'Segoe UI','DejaVu Sans',sans-serif;fill:#52514e}\
 .title{font-size:16px;font-weight:600;fill:#0b0b0b}.name,.value{fill:#0b0b0b}\
+.value{paint-order:stroke;stroke:#fff;stroke-width:4px;stroke-linejoin:round}\
 .page{fill:#fff}.grid{stroke:#e4e3df}.axis{stroke:#8a8984}\
 .l0{stroke:#2a78d6;fill:#2a78d6}.l1{stroke:#1a8f63;fill:#1a8f63}.l2{stroke:#8a63c9;fill:#8a63c9}.limit{stroke:#c2410c}\
 .line,.limit,.grid,.axis{fill:none}.line{stroke-width:2}.limit{stroke-width:1.5;stroke-dasharray:6 4}\
 .band{stroke:none;fill-opacity:.22}.dot{stroke:none}\
 @media(prefers-color-scheme:dark){text{fill:#c3c2b7}.title,.name,.value{fill:#fff}\
+.value{stroke:#161615}\
 .page{fill:#161615}.grid{stroke:#33322f}.axis{stroke:#7d7c76}\
 .l0{stroke:#5aa2f0;fill:#5aa2f0}.l1{stroke:#3fc793;fill:#3fc793}.l2{stroke:#b79af0;fill:#b79af0}.limit{stroke:#fb923c}\
 .line,.limit,.grid,.axis{fill:none}.band{stroke:none}.dot{stroke:none}}";
@@ -177,13 +179,14 @@ impl Chart {
         }
     }
 
-    /// The figures at both ends of the first line, under it: what it must not reach is above.
+    /// The figures at both ends of the first line, under it, as what it must not reach is above; the first over it where
+    /// other lines are.
     fn ends(&self, svg: &mut String) {
         let [first, .., last] = &self.lines[0].samples[..] else { return };
-        for (sample, anchor, shift) in [(first, "start", 6.0), (last, "end", -2.0)] {
+        for (sample, anchor, shift, under) in [(first, "start", 6.0, 20.0), (last, "end", -2.0, 28.0)] {
             let (x, y) = self.place(sample.x, sample.median());
-            let is_low = y + 22.0 > BOTTOM;
-            let y = if is_low { y - 12.0 } else { y + 20.0 };
+            let is_over = y + under > BOTTOM || (anchor == "start" && self.lines.len() > 1);
+            let y = if is_over { y - 12.0 } else { y + under };
             let median = sample.median();
             let figure = if median < 100.0 { format!("{median:.1}") } else { self.y.tick(median.round()) };
             text(svg, (x + shift, y), "value", anchor, &format!("{figure} µs"));
