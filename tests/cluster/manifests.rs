@@ -112,8 +112,9 @@ async fn the_service_account_may_do_what_is_used_and_nothing_else() {
 }
 
 /// S5: what discovery needs is there for who asks for it, and for nobody else.
-#[test]
-fn the_access_to_all_secrets_is_a_component_of_its_own() {
+#[tokio::test]
+async fn the_access_to_all_secrets_is_a_component_of_its_own() {
+    let _lab = Lab::shared().await;
     let overlay = crate::lab::work().join("overlay");
     std::fs::create_dir_all(&overlay).unwrap();
     let up = "../".repeat(overlay.canonicalize().unwrap().iter().count() - 1);
