@@ -196,7 +196,8 @@ impl PullSecretRules {
 
     fn places(&self, registry: &str, namespace: &str) -> Cow<'_, [usize]> {
         let mut of_registry = self.by_registry.matching(registry).map(Vec::as_slice);
-        let (first, second) = (of_registry.next().unwrap_or_default(), of_registry.next());
+        let Some(first) = of_registry.next() else { return Cow::Borrowed(&[]) };
+        let second = of_registry.next();
         if second.is_none() && self.is_plain {
             return Cow::Borrowed(first);
         }
