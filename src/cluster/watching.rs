@@ -107,6 +107,11 @@ where
 fn pause(pauses: Pauses, faults: u32, random: u64) -> Duration {
     let doubled = 1 << faults.saturating_sub(1).min(10);
     let most = pauses.first.saturating_mul(doubled).min(pauses.longest);
+    jittered(most, random)
+}
+
+/// Between half of it and all.
+pub(super) fn jittered(most: Duration, random: u64) -> Duration {
     most.mul_f64(0.5 + random as f64 / u64::MAX as f64 / 2.0)
 }
 

@@ -41,8 +41,7 @@ impl<'p, 'a> Routed<'p, 'a> {
             let outcome = instead.as_ref().unwrap_or(&planned.outcome);
             if let Some(registry) = pulled_from(outcome, planned.image)
                 && unasked.get(registry.as_str()).is_none()
-                && verdicts.get(registry.as_str()).is_none()
-                && self.policy.checked(registry.as_str()).is_some()
+                && lacks_a_verdict(self.policy, verdicts, registry.as_str())
             {
                 unasked.push(registry.into_registry());
             }
@@ -65,10 +64,14 @@ impl<'p, 'a> Routed<'p, 'a> {
 pub fn settle_image<'p>(policy: &'p Policy, image: &str, verdicts: &Verdicts) -> (Outcome<'p>, Option<Registry>) {
     let planned = plan_image(policy, image);
     let settled = instead(&planned, image, verdicts).unwrap_or(planned);
-    let unasked = pulled_from(&settled, image)
-        .filter(|registry| verdicts.get(registry.as_str()).is_none() && policy.checked(registry.as_str()).is_some());
+    let unasked = pulled_from(&settled, image).filter(|from| lacks_a_verdict(policy, verdicts, from.as_str()));
     let unasked = unasked.map(PulledFrom::into_registry);
     (settled, unasked)
+}
+
+/// Whether a registry, in canonical form, is to be asked before it is known what becomes of an image.
+fn lacks_a_verdict(policy: &Policy, verdicts: &Verdicts, registry: &str) -> bool {
+    verdicts.get(registry).is_none() && policy.checked(registry).is_some()
 }
 
 /// What becomes of an image as its first mirror is down; nothing where that is not so, or the first stays all the same.

@@ -289,8 +289,7 @@ mod tests {
         assert_eq!(served.call().await, None);
     }
 
-    /// Trap 36: after the endpoint is gone, the client's pool has its connections for 90 s. Each still serves a call.
-    /// The API server's: it is told to go, and what it has asked is answered.
+    /// It is told to go (GOAWAY), and what it has asked is answered.
     #[tokio::test(start_paused = true)]
     async fn an_http_2_connection_that_has_grown_old_ends_when_its_calls_are_answered() {
         let (client, server) = tokio::io::duplex(64 * 1024);
@@ -318,6 +317,7 @@ mod tests {
         }
     }
 
+    /// Trap 36: after the endpoint is gone, the client's pool has its connections for 90 s. Each still serves a call.
     #[tokio::test(start_paused = true)]
     async fn trap_36_while_closing_an_idle_connection_is_the_clients_to_end() {
         for used in [true, false] {

@@ -23,21 +23,18 @@ pub(super) fn check(facts: &Facts) -> Vec<Finding> {
 /// The one finding where nothing of mirrorgate is there: it was never installed, or not in this cluster.
 pub(super) fn not_installed(facts: &Facts) -> Option<Finding> {
     let Facts { namespace, deployment, mutating, validating, service, serving, policy, .. } = facts;
-    let is_absent = [
-        is_absent(deployment),
-        is_absent(mutating),
-        is_absent(validating),
-        is_absent(service),
-        is_absent(serving),
-        is_absent(policy),
-    ];
-    let message = format!(
-        "mirrorgate is not installed: nothing of it is in the namespace {namespace} (--namespace names another), and no webhook is its"
-    );
-    is_absent
-        .into_iter()
-        .all(|absent| absent)
-        .then(|| Finding::fault(DEPLOYMENT, message).remedy(facts.install_again()))
+    let nothing_is_there = is_absent(deployment)
+        && is_absent(mutating)
+        && is_absent(validating)
+        && is_absent(service)
+        && is_absent(serving)
+        && is_absent(policy);
+    nothing_is_there.then(|| {
+        let message = format!(
+            "mirrorgate is not installed: nothing of it is in the namespace {namespace} (--namespace names another), and no webhook is its"
+        );
+        Finding::fault(DEPLOYMENT, message).remedy(facts.install_again())
+    })
 }
 
 fn is_absent<T>(read: &Read<T>) -> bool {

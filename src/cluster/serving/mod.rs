@@ -54,6 +54,7 @@ const PATIENCE_AT_MOST: Duration = Duration::from_secs(60);
 const SOON: Duration = Duration::from_secs(1);
 /// Until every API server has surely heard of a changed webhook configuration.
 const HEARD: Duration = Duration::from_secs(10);
+
 /// Who makes the serving certificate, and writes `caBundle`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Caretaker {

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use crate::serving::{Awaited, Step};
 
+use super::super::watching;
 use super::replicas::Answers;
 
 /// Between two rounds of asking the replicas, and up to so long after many.
@@ -112,8 +113,7 @@ impl Waiting {
 
 /// Between half of it and all.
 pub(super) fn jittered(pause: Duration) -> Duration {
-    let random = RandomState::new().hash_one(());
-    pause.mul_f64(0.5 + random as f64 / u64::MAX as f64 / 2.0)
+    watching::jittered(pause, RandomState::new().hash_one(()))
 }
 
 #[cfg(test)]
