@@ -4,6 +4,7 @@ use std::fmt::{self, Write as _};
 
 use crate::CONCURRENCIES;
 use crate::creations::Sample;
+use crate::scene::spread::Spread;
 use crate::ways::{CEILING, MIRRORGATE, NONE, PATCHING};
 
 /// Of the ceiling's rate, and milliseconds over its p50.
@@ -11,27 +12,6 @@ const MARKS: (f64, f64) = (0.95, 0.05);
 
 /// The samples of one concurrency: round by round, those of all ways.
 pub(crate) type Rounds = Vec<Vec<Sample>>;
-
-/// A median, and the least and most.
-#[derive(Clone, Copy)]
-struct Spread {
-    median: f64,
-    least: f64,
-    most: f64,
-}
-
-impl Spread {
-    fn of(mut values: Vec<f64>) -> Self {
-        values.sort_unstable_by(f64::total_cmp);
-        let last = values.len() - 1;
-        let median = f64::midpoint(values[last / 2], values[last.div_ceil(2)]);
-        Self { median, least: values[0], most: values[last] }
-    }
-
-    fn text(self, write: impl Fn(f64) -> String) -> String {
-        format!("{} ({} to {})", write(self.median), write(self.least), write(self.most))
-    }
-}
 
 impl fmt::Display for Sample {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -49,7 +29,7 @@ pub(crate) fn tables(names: &[&str], measured: &[Rounds; CONCURRENCIES.len()]) -
     );
     for (concurrency, rounds) in CONCURRENCIES.iter().zip(measured) {
         for (way, name) in names.iter().enumerate() {
-            let of = |value: fn(&Sample) -> f64| Spread::of(rounds.iter().map(|round| value(&round[way])).collect());
+            let of = |value: fn(&Sample) -> f64| Spread::of(rounds.iter().map(|round| value(&round[way])));
             let webhook = rounds.iter().filter_map(|round| round[way].webhook).collect::<Vec<_>>();
             let added =
                 if way == NONE { String::new() } else { added(rounds, way, NONE).text(|ms| format!("{ms:+.3}")) };
@@ -69,7 +49,7 @@ pub(crate) fn tables(names: &[&str], measured: &[Rounds; CONCURRENCIES.len()]) -
              | --- | --- | --- | --- | --- | --- |\n";
     for (way, other) in [(MIRRORGATE, CEILING), (MIRRORGATE, PATCHING), (PATCHING, CEILING)] {
         for (concurrency, rounds) in CONCURRENCIES.iter().zip(measured) {
-            let rates = Spread::of(rounds.iter().map(|round| round[way].rate / round[other].rate).collect());
+            let rates = Spread::of(rounds.iter().map(|round| round[way].rate / round[other].rate));
             let added = added(rounds, way, other);
             // What the API server does with a patch has no mark.
             let mark = |met: bool| {
@@ -98,5 +78,5 @@ pub(crate) fn tables(names: &[&str], measured: &[Rounds; CONCURRENCIES.len()]) -
 
 /// How much more the p50 of a way is than that of another.
 fn added(rounds: &Rounds, way: usize, other: usize) -> Spread {
-    Spread::of(rounds.iter().map(|round| round[way].p50 - round[other].p50).collect())
+    Spread::of(rounds.iter().map(|round| round[way].p50 - round[other].p50))
 }

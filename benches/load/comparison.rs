@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::figures::Spread;
 use crate::generator::{Generator, Load, Outcome, Protocol, Target};
+use crate::scene::spread::Spread;
 
 /// A body, and the file that holds it.
 #[derive(Clone, Debug)]

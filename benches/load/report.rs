@@ -6,9 +6,10 @@ use std::process::Command;
 use jiff::Timestamp;
 
 use crate::comparison::{CEILING, Comparison, MIRRORGATE};
-use crate::figures::{Mark, Spread};
+use crate::figures::Mark;
 use crate::generator::{Outcome, Protocol, Target};
 use crate::process::Cores;
+use crate::scene::spread::Spread;
 use crate::settings::Settings;
 use crate::start::Starts;
 

@@ -4,9 +4,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 
-use crate::figures::{Mark, Spread};
+use crate::figures::Mark;
 use crate::generator::{Generator, Load, Outcome, Target};
 use crate::process::Memory;
+use crate::scene::spread::Spread;
 
 const EVERY: Duration = Duration::from_secs(15);
 /// Until then the allocator finds its size.

@@ -8,9 +8,9 @@ use serde_json::Value;
 use tokio::runtime::Runtime;
 
 use crate::client::{Client, PATH};
-use crate::figures::Spread;
 use crate::generator::Target;
 use crate::process::{Cores, Server, on_core};
+use crate::scene::spread::Spread;
 use crate::scenery::Scenery;
 use crate::settings::Settings;
 

@@ -1,9 +1,10 @@
 //! What is measured: reviews as an API server sends them, a policy as a site has it, and the verdicts on its registries, all of
-//! them kept. Shared by the benches, the counts of allocations and of instructions, and the load.
+//! them kept. Shared by the benches, the load and the count of allocations.
 #![allow(dead_code, reason = "each that shares it measures something else")]
 #![expect(clippy::unwrap_used, reason = "a measurement stops at its first fault")]
 
 pub(crate) mod bodies;
+pub(crate) mod spread;
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -89,11 +90,13 @@ impl Drop for Scene {
     }
 }
 
-fn later() -> Instant {
+/// Nothing that is measured is waited for.
+pub(crate) fn later() -> Instant {
     Instant::now() + Duration::from_secs(10)
 }
 
-async fn trusted(question: Arc<Question>) -> Report {
+/// What every registry answers.
+pub(crate) async fn trusted(question: Arc<Question>) -> Report {
     Report {
         registry: question.registry().clone(),
         address: None,

@@ -1,19 +1,20 @@
 //! What it costs a review to be told verdicts that are kept. The figures are in `benches/README.md`.
 #![expect(clippy::unwrap_used, reason = "a benchmark stops at its first fault")]
 
+#[path = "../scene/mod.rs"]
+mod scene;
+
 use std::hint::black_box;
 use std::sync::Arc;
-use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use futures::FutureExt as _;
 use mirrorgate::image::Registry;
 use mirrorgate::policy::{LoadedPolicy, Policy};
-use mirrorgate::probe::{BundleStore, Prober, Report};
-use mirrorgate::review::Verdict;
+use mirrorgate::probe::{BundleStore, Prober};
 use mirrorgate::telemetry::Metrics;
+use scene::{later, trusted};
 use tokio::sync::watch;
-use tokio::time::Instant;
 
 const POLICY: &str = "apiVersion: mirrorgate.dev/v1alpha1\nkind: Policy\ntrust: {registries: ['*.corp']}\n";
 
@@ -23,23 +24,12 @@ fn warm_verdicts(criterion: &mut Criterion) {
     let _inside = runtime.enter();
     let loaded = Arc::new(LoadedPolicy::new(Policy::read(POLICY).unwrap().policy, POLICY, 1));
     let (_policy, in_force) = watch::channel(Some(Arc::clone(&loaded)));
-    let trusted = |question: Arc<mirrorgate::probe::Question>| async move {
-        Report {
-            registry: question.registry().clone(),
-            address: None,
-            judgement: None,
-            http_status: None,
-            verdict: Verdict::Trusted,
-            took: Duration::ZERO,
-        }
-    };
     let bundles = BundleStore::new();
     let (prober, tasks) = Prober::with_probe(in_force, bundles.subscribe(), Arc::new(Metrics::new()), trusted);
     let probes = runtime.spawn(tasks.run());
 
     let names = (0..1000).map(|number| format!("registry-{number}.team.corp:5000"));
     let names: Vec<Registry> = names.map(|name| Registry::parse(&name).unwrap()).collect();
-    let later = || Instant::now() + Duration::from_secs(10);
     for few in names.chunks(10) {
         runtime.block_on(prober.verdicts(&loaded, few, later()));
     }
