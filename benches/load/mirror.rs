@@ -50,6 +50,8 @@ impl Mirror {
 }
 
 async fn answer(acceptor: &TlsAcceptor, stream: TcpStream) -> std::io::Result<()> {
+    // As every registry in Go does.
+    stream.set_nodelay(true)?;
     let mut stream = acceptor.accept(stream).await?;
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
