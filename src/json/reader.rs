@@ -86,7 +86,7 @@ impl std::error::Error for Fault {}
 impl<'a> Reader<'a> {
     /// At the start of a text.
     pub fn new(text: &'a str) -> Self {
-        Self { text, at: 0, block: Block::new(text.as_bytes(), 0, &Block::default()), block_start: 0 }
+        Self { text, at: 0, block: Block::new(text.as_bytes(), 0, false), block_start: 0 }
     }
 
     /// Reads an object: `member` is called behind each key, and reads the value.
@@ -156,6 +156,7 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// What is no JSON, no string, or escapes that make no character.
+    #[inline]
     pub fn string(&mut self) -> Result<Text<'a>, Fault> {
         if self.next() != Some(b'"') {
             return Err(self.not("a string"));
@@ -164,6 +165,12 @@ impl<'a> Reader<'a> {
         if !self.skip_string()? {
             return Ok(Text(Cow::Borrowed(&self.text[quote + 1..self.at - 1])));
         }
+        self.unescaped(quote)
+    }
+
+    /// The string from this quote up to here.
+    #[cold]
+    fn unescaped(&self, quote: usize) -> Result<Text<'a>, Fault> {
         match serde_json::from_str(&self.text[quote..self.at]) {
             Ok(text) => Ok(Text(Cow::Owned(text))),
             Err(_) => Err(Self::fault(quote, What::Syntax("escapes that make characters"))),
@@ -221,6 +228,7 @@ impl<'a> Reader<'a> {
     }
 
     /// A key and its colon.
+    #[inline]
     fn key(&mut self) -> Result<Text<'a>, Fault> {
         if self.next() != Some(b'"') {
             return Err(self.syntax("a key"));
@@ -230,6 +238,7 @@ impl<'a> Reader<'a> {
         Ok(key)
     }
 
+    #[inline]
     fn colon(&mut self) -> Result<(), Fault> {
         if self.next() != Some(b':') {
             return Err(self.syntax("`:`"));
@@ -239,14 +248,26 @@ impl<'a> Reader<'a> {
     }
 
     /// Passes by the string whose quote is next, and says whether it has escapes, which are not looked at.
+    #[inline]
     fn skip_string(&mut self) -> Result<bool, Fault> {
+        // Most end in the block in which they begin, and have nothing special.
+        let from = self.at + 1;
+        let ahead = self.block_of(from);
+        let quotes = self.block.quotes & ahead;
+        if quotes != 0 && (self.block.controls | self.block.backslashes) & up_to(quotes) & ahead == 0 {
+            self.at = self.block_start + quotes.trailing_zeros() as usize + 1;
+            return Ok(false);
+        }
+        self.skip_long_string(from)
+    }
+
+    /// The rest of a string, from this place on.
+    fn skip_long_string(&mut self, mut from: usize) -> Result<bool, Fault> {
         let mut has_escapes = false;
-        let mut from = self.at + 1;
         loop {
             let ahead = self.block_of(from);
             let quotes = self.block.quotes & ahead;
-            // Up to the quote, or all.
-            let inside = ahead & (quotes & quotes.wrapping_neg()).wrapping_sub(1);
+            let inside = ahead & up_to(quotes);
             let controls = self.block.controls & inside;
             if controls != 0 {
                 self.at = self.block_start + controls.trailing_zeros() as usize;
@@ -273,21 +294,18 @@ impl<'a> Reader<'a> {
         loop {
             let ahead = self.block_of(from);
             let inside = self.block.in_strings(ahead, in_string);
-            let opens = self.block.opens & ahead & !inside;
-            let closes = self.block.closes & ahead & !inside;
-            // Bracket by bracket only among those that close: what opened before each is counted at once.
-            let mut rest = closes;
-            let mut closed = 0;
+            let closes = self.block.closes;
+            let mut rest = (self.block.opens | closes) & ahead & !inside;
             while rest != 0 {
-                let close = rest & rest.wrapping_neg();
-                closed += 1;
-                if depth + (opens & (close - 1)).count_ones() == closed {
-                    self.at = self.block_start + close.trailing_zeros() as usize + 1;
+                let bracket = rest & rest.wrapping_neg();
+                // The first one opens: this does not go below zero. Without a branch for what nobody can foresee.
+                depth = depth + 1 - 2 * u32::from(closes & bracket != 0);
+                if depth == 0 {
+                    self.at = self.block_start + bracket.trailing_zeros() as usize + 1;
                     return Ok(());
                 }
                 rest &= rest - 1;
             }
-            depth = depth + opens.count_ones() - closed;
             in_string = inside >> 63 == 1;
             from = self.block_start + BLOCK;
             if from >= self.text.len() {
@@ -298,12 +316,20 @@ impl<'a> Reader<'a> {
     }
 
     /// Goes to the block that holds `at`; the bits of the bytes from there on.
+    #[inline]
     fn block_of(&mut self, at: usize) -> u64 {
-        while at >= self.block_start + BLOCK {
-            self.block_start += BLOCK;
-            self.block = Block::new(self.text.as_bytes(), self.block_start, &self.block);
+        if at >= self.block_start + BLOCK {
+            self.go_to_block_of(at);
         }
         u64::MAX << (at - self.block_start)
+    }
+
+    #[inline(never)]
+    fn go_to_block_of(&mut self, at: usize) {
+        while at >= self.block_start + BLOCK {
+            self.block_start += BLOCK;
+            self.block = Block::new(self.text.as_bytes(), self.block_start, self.block.escapes_next());
+        }
     }
 
     fn skip_number(&mut self) -> Result<(), Fault> {
@@ -346,6 +372,7 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
+    #[inline]
     fn expect(&mut self, bracket: u8, what: &'static str) -> Result<(), Fault> {
         if self.next() != Some(bracket) {
             return Err(self.not(what));
@@ -355,6 +382,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Whether an object or list ends before its first entry.
+    #[inline]
     fn ends(&mut self, bracket: u8) -> bool {
         let ends = self.next() == Some(bracket);
         self.at += usize::from(ends);
@@ -362,6 +390,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Whether another entry follows, or the object or list ends.
+    #[inline]
     fn goes_on(&mut self, bracket: u8, expected: &'static str) -> Result<bool, Fault> {
         match self.next() {
             Some(b',') => {
@@ -377,6 +406,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The byte that is next, behind blanks.
+    #[inline]
     fn next(&mut self) -> Option<u8> {
         let byte = self.byte(self.at)?;
         if byte > b' ' {
@@ -392,6 +422,7 @@ impl<'a> Reader<'a> {
         }
     }
 
+    #[inline]
     fn byte(&self, at: usize) -> Option<u8> {
         self.text.as_bytes().get(at).copied()
     }
@@ -420,4 +451,9 @@ impl<'a> Reader<'a> {
     fn fault(offset: usize, what: What) -> Fault {
         Fault(Box::new(Details { what, offset, path: Vec::new() }))
     }
+}
+
+/// The bits below the lowest of `bits`; all where there is none.
+fn up_to(bits: u64) -> u64 {
+    (bits & bits.wrapping_neg()).wrapping_sub(1)
 }

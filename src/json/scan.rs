@@ -24,37 +24,57 @@ pub(super) struct Block {
 }
 
 impl Block {
-    /// The block that begins at `start`, behind `before`. What is beyond the text is blank.
-    pub(super) fn new(text: &[u8], start: usize, before: &Block) -> Self {
+    /// The block that begins at `start`, the first byte of which is `escaped` by the one before. What is beyond the text is
+    /// blank.
+    pub(super) fn new(text: &[u8], start: usize, escaped: bool) -> Self {
         let rest = text.get(start..).unwrap_or_default();
         match rest.first_chunk::<BLOCK>() {
-            Some(bytes) => Self::of(bytes, before.escapes_next),
+            Some(bytes) => Self::of(bytes, escaped),
             None => {
                 let mut bytes = [b' '; BLOCK];
                 bytes[..rest.len()].copy_from_slice(rest);
-                Self::of(&bytes, before.escapes_next)
+                Self::of(&bytes, escaped)
             }
         }
     }
 
+    /// Whether the first byte of the next block is escaped.
+    pub(super) fn escapes_next(&self) -> bool {
+        self.escapes_next
+    }
+
+    #[inline]
     fn of(bytes: &[u8; BLOCK], first_is_escaped: bool) -> Self {
         let mut block = Self::default();
         let (chunks, _) = bytes.as_chunks::<CHUNK>();
+        let mut special = u8x16::splat(0);
         for (number, chunk) in chunks.iter().enumerate() {
             let bytes = u8x16::from(*chunk);
             let mask = |found: u8x16| u64::from(found.to_bitmask()) << (number * CHUNK);
-            let equal = |bytes: u8x16, byte: u8| mask(bytes.simd_eq(u8x16::splat(byte)));
             // `{` and `[`, and `}` and `]`, differ in this bit alone, and no other byte becomes one of them.
             let brackets = bytes | u8x16::splat(0x20);
-            block.quotes |= equal(bytes, b'"');
-            block.backslashes |= equal(bytes, b'\\');
-            block.opens |= equal(brackets, b'{');
-            block.closes |= equal(brackets, b'}');
-            block.controls |= mask(controls(bytes));
+            block.quotes |= mask(bytes.simd_eq(u8x16::splat(b'"')));
+            block.opens |= mask(brackets.simd_eq(u8x16::splat(b'{')));
+            block.closes |= mask(brackets.simd_eq(u8x16::splat(b'}')));
+            special |= backslashes(bytes) | controls(bytes);
         }
-        let escaped = block.escape(first_is_escaped);
-        block.quotes &= !escaped;
+        if special.to_bitmask() != 0 || first_is_escaped {
+            block.look_for_special(bytes, first_is_escaped);
+        }
         block
+    }
+
+    /// Most blocks of what an API server writes have no backslash and no control character.
+    #[cold]
+    fn look_for_special(&mut self, bytes: &[u8; BLOCK], first_is_escaped: bool) {
+        let (chunks, _) = bytes.as_chunks::<CHUNK>();
+        for (number, chunk) in chunks.iter().enumerate() {
+            let bytes = u8x16::from(*chunk);
+            self.backslashes |= u64::from(backslashes(bytes).to_bitmask()) << (number * CHUNK);
+            self.controls |= u64::from(controls(bytes).to_bitmask()) << (number * CHUNK);
+        }
+        let escaped = self.escape(first_is_escaped);
+        self.quotes &= !escaped;
     }
 
     /// Which bytes stand behind a backslash that escapes them.
@@ -83,6 +103,10 @@ impl Block {
     }
 }
 
+fn backslashes(bytes: u8x16) -> u8x16 {
+    bytes.simd_eq(u8x16::splat(b'\\'))
+}
+
 fn controls(bytes: u8x16) -> u8x16 {
     let most = u8x16::splat(0x1f);
     bytes.min(most).simd_eq(bytes)
@@ -99,7 +123,7 @@ pub(super) fn plain_end(bytes: &[u8], mut at: usize) -> usize {
             chunk
         });
         let chunk = u8x16::from(chunk);
-        let special = chunk.simd_eq(u8x16::splat(b'"')) | chunk.simd_eq(u8x16::splat(b'\\')) | controls(chunk);
+        let special = chunk.simd_eq(u8x16::splat(b'"')) | backslashes(chunk) | controls(chunk);
         match special.to_bitmask() {
             0 => at += CHUNK,
             mask => return at + mask.trailing_zeros() as usize,
@@ -145,7 +169,7 @@ mod tests {
                 let mut block = Block::default();
                 let mut quotes = Vec::new();
                 for start in (0..text.len()).step_by(BLOCK) {
-                    block = Block::new(text.as_bytes(), start, &block);
+                    block = Block::new(text.as_bytes(), start, block.escapes_next());
                     quotes.extend((0..BLOCK).filter(|bit| block.quotes >> bit & 1 == 1).map(|bit| start + bit));
                 }
                 let expected = if backslashes % 2 == 0 { vec![lead + backslashes] } else { vec![] };
@@ -157,7 +181,7 @@ mod tests {
     #[test]
     fn what_is_in_strings() {
         let text = br#"{"a":[1,"b"],"c\"}":2}"#;
-        let block = Block::new(text, 0, &Block::default());
+        let block = Block::new(text, 0, false);
         let inside = block.in_strings(u64::MAX, false);
         let outside: String =
             text.iter().enumerate().filter(|(at, _)| inside >> at & 1 == 0).map(|(_, &b)| char::from(b)).collect();
