@@ -20,9 +20,10 @@ use mirrorgate::policy::{LoadedPolicy, Policy};
 use mirrorgate::review::{Mode, Plan, PullSecrets, Scope, SecretsByName, Verdict, Verdicts};
 use mirrorgate::server::handler;
 use mirrorgate::server::wire::{self, Request};
-use mirrorgate::telemetry::Metrics;
+use mirrorgate::telemetry::{JsonLines, Metrics};
 use scene::{Scene, bodies};
 use tokio::time::Instant;
+use tracing_subscriber::layer::SubscriberExt;
 
 /// The policy of the scene, without pull secrets.
 fn policy(hosts: usize) -> String {
@@ -139,7 +140,10 @@ fn reading(criterion: &mut Criterion) {
 
 /// The same with the one log line for a review, formatted and thrown away: what the server does by default.
 fn reviews_with_the_log(criterion: &mut Criterion) {
-    let subscriber = tracing_subscriber::fmt().json().with_writer(std::io::sink).finish();
+    let lines = JsonLines::new(|line: &[u8], _| {
+        black_box(line);
+    });
+    let subscriber = tracing_subscriber::registry().with(lines);
     tracing::subscriber::with_default(subscriber, || {
         let mut group = criterion.benchmark_group("review with its log line");
         for (name, body) in [("2 containers", bodies::small()), ("72 containers", bodies::large())] {

@@ -102,7 +102,7 @@ impl Args {
             (false, 1) => Level::Debug,
             (false, _) => Level::Trace,
         });
-        telemetry::init_logging(log_format, level, colour);
+        let _log = telemetry::init_logging(log_format, level, colour).context("starting the log")?;
         telemetry::log_panics();
 
         // A person sees every fault with its line; a program reads them in the log.

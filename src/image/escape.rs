@@ -23,8 +23,12 @@ impl<'a> Escaped<'a> {
 
 impl fmt::Display for Escaped<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (count, c) in self.text.chars().enumerate() {
-            if count == self.most_chars {
+        // Nearly always that is all of it.
+        let plain = self.text.bytes().take(self.most_chars).take_while(|byte| matches!(byte, b' '..=b'~')).count();
+        let (plain, rest) = self.text.split_at(plain);
+        f.write_str(plain)?;
+        for (count, c) in rest.chars().enumerate() {
+            if count == self.most_chars - plain.len() {
                 return f.write_char('…');
             }
             if is_hidden(c) { write!(f, "{}", c.escape_unicode())? } else { f.write_char(c)? }

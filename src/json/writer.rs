@@ -1,5 +1,7 @@
 //! JSON, written front to back into one buffer.
 
+use std::fmt;
+
 use super::scan::plain_end;
 
 /// Writes JSON. What is written raw is the caller's syntax, or a text that he knows to need no escapes.
@@ -29,6 +31,20 @@ impl Writer {
     /// Writes a string in its quotes, with escapes where it needs them.
     pub fn string(&mut self, text: &str) -> &mut Self {
         self.raw("\"").escaped(text).raw("\"")
+    }
+
+    /// Writes a value in quotes, as it is displayed, with escapes where it needs them.
+    pub fn display(&mut self, value: impl fmt::Display) -> &mut Self {
+        self.raw("\"");
+        // Writing to a `String` does not fail; a value that fails has written what it could.
+        let _ = fmt::Write::write_fmt(&mut Escaping(self), format_args!("{value}"));
+        self.raw("\"")
+    }
+
+    /// Writes a value as it is displayed: JSON.
+    pub fn display_raw(&mut self, value: impl fmt::Display) -> &mut Self {
+        let _ = fmt::Write::write_fmt(&mut self.out, format_args!("{value}"));
+        self
     }
 
     /// Writes a number.
@@ -62,6 +78,16 @@ impl Writer {
         self
     }
 
+    /// What was written so far.
+    pub fn as_str(&self) -> &str {
+        &self.out
+    }
+
+    /// Forgets what was written, and keeps the room for it.
+    pub fn clear(&mut self) {
+        self.out.clear();
+    }
+
     /// What was written.
     pub fn into_string(self) -> String {
         self.out
@@ -92,6 +118,16 @@ impl Writer {
     }
 }
 
+/// What is displayed into it becomes part of a string.
+struct Escaping<'w>(&'w mut Writer);
+
+impl fmt::Write for Escaping<'_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.0.escaped(text);
+        Ok(())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -104,6 +140,9 @@ mod tests {
             writer.string(text);
             let json = writer.into_string();
             assert_eq!(serde_json::from_str::<String>(&json).unwrap(), text, "{json}");
+            let mut displayed = Writer::default();
+            displayed.display(text);
+            assert_eq!(displayed.as_str(), json);
         }
     }
 }

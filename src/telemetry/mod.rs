@@ -4,6 +4,6 @@ mod log;
 mod metrics;
 mod readiness;
 
-pub use log::{Format, Level, init_logging, log_panics, milliseconds};
+pub use log::{Format, JsonLines, Level, Log, init_logging, log_panics, milliseconds};
 pub use metrics::Metrics;
 pub use readiness::Readiness;

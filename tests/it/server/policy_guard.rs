@@ -1,10 +1,11 @@
 //! The policy guard (trap 28), as the API server calls it.
 
 use std::process::Command;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::process::{Server, policy};
+use super::process::{Server, policy, within};
 use super::wire::{Answer, Connection, get};
 
 const HEAD: &str = "apiVersion: mirrorgate.dev/v1alpha1\nkind: Policy\n";
@@ -315,8 +316,10 @@ async fn a2_what_is_no_review_of_a_config_map_is_a_400() {
         assert!(metrics.contains(&line), "{line} is not in\n{metrics}");
     }
     assert!(metrics.contains("mirrorgate_admission_duration_seconds_count{mode=\"policy\"} 9"), "{metrics}");
-    let lines = guard.server.log();
-    let edit = lines.iter().find(|line| line["decision"] == "denied").unwrap();
+    let edit = within(Duration::from_secs(5), "the line of the refused edit", async || {
+        guard.server.log().into_iter().find(|line| line["decision"] == "denied")
+    })
+    .await;
     assert_eq!(
         (&edit["mode"], &edit["user"], &edit["faults"]),
         (&json!("policy"), &json!("jane\\u{1b}[31m"), &json!(2))

@@ -118,7 +118,12 @@ async fn p3_the_first_pod_meets_a_verdict_that_is_there_already() {
     assert_eq!(metric(&server, "mirrorgate_verdict_cache_requests_total{result=\"hit\"}").await, 1.0);
     assert_eq!(registry.dials.load(Ordering::Relaxed), 1);
     // One line of the log names the registry and its verdict.
-    let told: Vec<_> = server.log().into_iter().filter(|line| line["message"] == "registry").collect();
+    let told = within(Duration::from_secs(5), "the line of the review", async || {
+        let log = server.log();
+        log.iter().any(|line| line["message"] == "review").then_some(log)
+    })
+    .await;
+    let told: Vec<_> = told.into_iter().filter(|line| line["message"] == "registry").collect();
     assert_eq!(told.len(), 1, "{told:?}");
     assert_eq!((&told[0]["registry"], &told[0]["verdict"]), (&registry.address.to_string().into(), &"trusted".into()));
 }

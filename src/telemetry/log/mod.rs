@@ -1,9 +1,16 @@
 //! The log: one line an event on stderr, as text for a person or as JSON for a program.
 
-use tracing_subscriber::Layer;
+mod gathered;
+mod json_lines;
+
+use std::io;
+
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
+
+use gathered::GatheredLines;
+pub use json_lines::JsonLines;
 
 /// How a log line is written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -48,8 +55,29 @@ pub fn milliseconds(seconds: f64) -> f64 {
     (seconds * 1e6).round() / 1e3
 }
 
+/// The log of this process. When it is dropped, what was said is written.
+#[derive(Debug)]
+#[must_use]
+pub struct Log {
+    lines: Option<GatheredLines>,
+}
+
+impl Drop for Log {
+    fn drop(&mut self) {
+        if let Some(lines) = &self.lines {
+            lines.flush();
+        }
+    }
+}
+
 /// Starts the log of this process on stderr. A second call changes nothing.
-pub fn init_logging(format: Format, level: Level, colour: bool) {
+///
+/// Text is written line by line. JSON, which has a line for every review of a busy cluster, is gathered for some
+/// milliseconds where there is much of it, or until a warning or an error comes.
+///
+/// # Errors
+/// When the system gives no thread.
+pub fn init_logging(format: Format, level: Level, colour: bool) -> io::Result<Log> {
     // The crates below us say little that an operator can use; ours go as far as was asked.
     let ours = level.filter();
     let others = ours.min(if ours == LevelFilter::TRACE { LevelFilter::TRACE } else { LevelFilter::WARN });
@@ -60,13 +88,21 @@ pub fn init_logging(format: Format, level: Level, colour: bool) {
         // each time. What they fail in is ours to log.
         .with_target("kube_client::client", LevelFilter::OFF)
         .with_target("kube_runtime::watcher", LevelFilter::OFF);
-    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_target(false);
-    let lines = match format {
-        Format::Text => lines.with_ansi(colour).boxed(),
-        Format::Json => lines.json().flatten_event(true).with_current_span(false).with_span_list(false).boxed(),
+    let log = tracing_subscriber::registry().with(targets);
+    // Starting it fails when a log was started before, as in tests: that one goes on.
+    let (lines, _already_started) = match format {
+        Format::Text => {
+            let text = tracing_subscriber::fmt::layer().with_writer(io::stderr).with_target(false).with_ansi(colour);
+            (None, log.with(text).try_init())
+        }
+        Format::Json => {
+            let lines = GatheredLines::to_stderr()?;
+            let taken = lines.clone();
+            let json = JsonLines::new(move |line: &[u8], level| taken.push(line, level <= tracing::Level::WARN));
+            (Some(lines), log.with(json).try_init())
+        }
     };
-    // It fails when a log was started before, as in tests: that one goes on.
-    let _already_started = tracing_subscriber::registry().with(lines.with_filter(targets)).try_init();
+    Ok(Log { lines })
 }
 
 /// Sends panics to the log instead of raw to stderr, so that a JSON log stays JSON.
