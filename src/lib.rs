@@ -17,6 +17,7 @@
 //! | [`trust`] | certificates and chains, judged as the nodes' runtime judges them |
 //! | [`policy`] | the policy document, and its compiled form that cannot be invalid |
 //! | [`review`] | what is done to a pod under a policy, and the patch and words for it |
+//! | [`background`] | long work on threads that give way to those that serve |
 //! | [`files`] | files that somebody else changes while we run |
 //! | [`serving`] | the serving certificate: what is taken up, what is made, what is to be done next |
 //! | [`probe`] | registries over the network: names, TLS, the verdicts that are kept |
@@ -27,10 +28,11 @@
 //! | [`telemetry`] | the log subscriber and the name of every metric |
 //! | [`cli`] | one file a subcommand |
 //!
-//! Imports run one way: `image <- json <- yaml <- keyring <- trust <- policy <- review <- telemetry <- files <- serving <- probe <- cluster <- app <- server <- serve <- cli <- main`.
+//! Imports run one way: `image <- json <- yaml <- keyring <- trust <- policy <- review <- telemetry <- background <- files <- serving <- probe <- cluster <- app <- server <- serve <- cli <- main`.
 //! `image`, `json`, `yaml`, `keyring`, `trust`, `policy` and `review` are pure: no clock, no file, no socket, no `async`.
 
 pub mod app;
+pub mod background;
 pub mod cli;
 pub mod cluster;
 pub mod files;

@@ -14,7 +14,8 @@ use kube::{Client, Resource};
 use tokio::sync::watch;
 use tracing::{debug, error, info, warn};
 
-use crate::policy::{LoadedPolicy, Policy};
+use crate::background;
+use crate::policy::LoadedPolicy;
 use crate::telemetry::{Metrics, Readiness};
 
 use super::events::{Events, Severity};
@@ -154,10 +155,10 @@ impl PolicyWatch {
             let note = format!("The ConfigMap has no key {POLICY_KEY}; put the policy document there.");
             return self.refuse(Some(config_map), "PolicyInvalid", 1, note).await;
         };
-        match Policy::read(source) {
-            Ok(compiled) => {
-                let generation = self.sender.borrow().as_ref().map_or(0, |loaded| loaded.generation) + 1;
-                let loaded = LoadedPolicy::new(compiled.policy, source, generation);
+        let generation = self.sender.borrow().as_ref().map_or(0, |loaded| loaded.generation) + 1;
+        let source = source.clone();
+        match background::run(move || LoadedPolicy::read(&source, generation)).await {
+            Ok((loaded, warnings)) => {
                 let sha256 = loaded.sha256.clone();
                 let mirrors = loaded.policy.mirrors().count();
                 self.sender.send_replace(Some(Arc::new(loaded)));
@@ -165,11 +166,11 @@ impl PolicyWatch {
                 self.readiness.set(PART, Ok(()));
                 self.readiness.remark(PART, DOCUMENT, None);
                 info!(generation, sha256, mirrors, "policy in force");
-                for warning in &compiled.warnings {
+                for warning in &warnings {
                     warn!(fault = %warning, "policy");
                 }
                 let note = std::iter::once(format!("Policy {} is in force.", &sha256[..12]))
-                    .chain(compiled.warnings.iter().map(ToString::to_string))
+                    .chain(warnings.iter().map(ToString::to_string))
                     .collect::<Vec<_>>()
                     .join("\n");
                 self.events.write(self.reference(Some(config_map)), Severity::Normal, "PolicyLoaded", &note).await;

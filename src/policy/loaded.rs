@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use aws_lc_rs::digest;
 
-use super::Policy;
+use super::{Compiled, Fault, Faults, Policy};
 
 /// A policy that is or was in force.
 #[derive(Clone, Debug)]
@@ -18,6 +18,15 @@ pub struct LoadedPolicy {
 }
 
 impl LoadedPolicy {
+    /// Reads and compiles a document; with its warnings.
+    ///
+    /// # Errors
+    /// Every fault of the document.
+    pub fn read(source: &str, generation: u64) -> Result<(Self, Vec<Fault>), Faults> {
+        let Compiled { policy, warnings } = Policy::read(source)?;
+        Ok((Self::new(policy, source, generation), warnings))
+    }
+
     /// `source` is the document that `policy` was read from.
     pub fn new(policy: Policy, source: &str, generation: u64) -> Self {
         let digest = digest::digest(&digest::SHA256, source.as_bytes());

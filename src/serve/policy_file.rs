@@ -7,8 +7,9 @@ use std::sync::Arc;
 use anyhow::Context;
 use tokio::sync::watch;
 
+use crate::background;
 use crate::files::{FollowedFiles, News};
-use crate::policy::{Faults, LoadedPolicy, Policy};
+use crate::policy::{Fault, Faults, LoadedPolicy};
 use crate::telemetry::{Metrics, Readiness};
 
 /// The part of [`Readiness`] that this module sets.
@@ -48,7 +49,8 @@ impl PolicyFile {
     /// Puts the file in force for the first time.
     pub(super) fn first(mut self) -> anyhow::Result<First> {
         let [content] = self.file.first().context("the policy file")?;
-        Ok(match self.judge(&content) {
+        let source = String::from_utf8_lossy(&content);
+        Ok(match self.take(LoadedPolicy::read(&source, 1)) {
             Ok(()) => First::InForce(self),
             Err(_) => First::Faulty,
         })
@@ -59,7 +61,9 @@ impl PolicyFile {
         loop {
             match self.file.next().await {
                 News::Content([content]) => {
-                    if let Err(faults) = self.judge(&content) {
+                    let generation = self.policy.borrow().as_ref().map_or(0, |loaded| loaded.generation) + 1;
+                    let read = move || LoadedPolicy::read(&String::from_utf8_lossy(&content), generation);
+                    if let Err(faults) = self.take(background::run(read).await) {
                         self.say_kept(DOCUMENT, &format!("the file has {} faults", faults.0.len()));
                     }
                 }
@@ -78,21 +82,18 @@ impl PolicyFile {
         path
     }
 
-    /// Puts `content` in force when it has no faults, and logs them when it has.
-    fn judge(&self, content: &[u8]) -> Result<(), Faults> {
-        let source = String::from_utf8_lossy(content);
+    /// Puts a policy in force when its document has no faults, and logs them when it has.
+    fn take(&self, read: Result<(LoadedPolicy, Vec<Fault>), Faults>) -> Result<(), Faults> {
         let file = self.path().display();
-        match Policy::read(&source) {
-            Ok(compiled) => {
-                let generation = self.policy.borrow().as_ref().map_or(0, |loaded| loaded.generation) + 1;
-                let loaded = LoadedPolicy::new(compiled.policy, &source, generation);
-                self.metrics.policy_loaded(generation, &loaded.sha256);
+        match read {
+            Ok((loaded, warnings)) => {
+                self.metrics.policy_loaded(loaded.generation, &loaded.sha256);
                 self.readiness.set(READINESS, Ok(()));
                 self.readiness.remark(READINESS, DOCUMENT, None);
-                for warning in &compiled.warnings {
+                for warning in &warnings {
                     tracing::warn!("{file}: {warning}");
                 }
-                tracing::info!(file = %file, generation, sha256 = loaded.sha256, "policy in force");
+                tracing::info!(file = %file, generation = loaded.generation, sha256 = loaded.sha256, "policy in force");
                 self.policy.send_replace(Some(Arc::new(loaded)));
                 Ok(())
             }
