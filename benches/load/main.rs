@@ -113,6 +113,10 @@ fn measure(settings: &Settings) -> anyhow::Result<String> {
     if let Some(first) = starts.of(start::MIRRORGATE) {
         marks.push(Mark::at_most("start to first answer, with a policy file", first, LATEST_ANSWER, " ms", 1));
     }
+    if !settings.only_soak {
+        let most = mib(Memory::of(mirrorgate.target.pid)?.most);
+        marks.push(Mark::at_most("memory, the most in all rounds", report::alone(most), MOST_UNDER_LOAD, " MiB", 1));
+    }
     if let Some(minutes) = settings.soak {
         let time = settings.time;
         let load =
@@ -120,9 +124,6 @@ fn measure(settings: &Settings) -> anyhow::Result<String> {
         let soak = Soak::make(&generator, &mirrorgate.target, load, minutes)?;
         marks.extend(soak.marks());
         tables.push(soak.markdown());
-    } else {
-        let most = mib(Memory::of(mirrorgate.target.pid)?.most);
-        marks.push(Mark::at_most("memory, the most in this run", report::alone(most), MOST_UNDER_LOAD, " MiB", 1));
     }
     // At last: a large policy takes memory of its own.
     if !settings.only_soak {

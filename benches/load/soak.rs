@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 
 use crate::figures::Mark;
 use crate::generator::{Generator, Load, Outcome, Target};
@@ -19,7 +19,6 @@ pub(crate) struct Soak {
     pub(crate) outcome: Outcome,
     minutes: u32,
     samples: Vec<Sample>,
-    most: f64,
 }
 
 struct Sample {
@@ -52,15 +51,14 @@ impl Soak {
                 samples.push(sample);
             }
             let Ok(outcome) = run.join() else { bail!("the load ended in a bug") };
-            let most = mib(Memory::of(target.pid).context("after the soak")?.most);
-            Ok(Soak { outcome: outcome?, minutes, samples, most })
+            Ok(Soak { outcome: outcome?, minutes, samples })
         })
     }
 
     pub(crate) fn marks(&self) -> Vec<Mark> {
-        let most = Spread::of([self.most]);
-        let what = format!("memory under load on 64 connections for {} minutes", self.minutes);
-        let mut marks = vec![Mark::at_most(what, most, 25.0, " MiB", 1)];
+        let resident = Spread::of(self.samples.iter().map(|sample| sample.resident));
+        let what = format!("memory under load on 64 connections for {} minutes, every 15 s", self.minutes);
+        let mut marks = vec![Mark::at_most(what, Spread::of([resident.most]), 25.0, " MiB", 1)];
         if let Some((before, after)) = self.halves() {
             marks.push(Mark {
                 what: "memory after minute 2: means of the first and of the second half".to_owned(),
