@@ -67,7 +67,14 @@ impl Scene {
         let probes = runtime.spawn(tasks.run());
         let app = Arc::new(App::new(metrics, in_force, secrets, None).with_prober(prober));
         for body in bodies {
-            runtime.block_on(handler::review(&app, Mode::Enforce, body, later())).unwrap();
+            let review = || handler::review(&app, Mode::Enforce, body, later());
+            // What is asked while the prober is only taking up the policy is asked once more.
+            for _ in 0..2 {
+                while review().now_or_never().is_none() {
+                    runtime.block_on(review()).unwrap();
+                }
+                std::thread::sleep(Duration::from_millis(20));
+            }
         }
         drop(_inside);
         Self { app, runtime, probes, _policy: policy }
