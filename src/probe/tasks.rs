@@ -205,11 +205,13 @@ impl ProbeTasks {
                 self.freshness.of(&question, &report, now)
             }
         };
-        for waiter in flight.waiters {
-            let _ = waiter.send(kept.verdict.clone());
-        }
+        let verdict = kept.verdict.clone();
         self.due(now);
         self.cache.put(registry.into(), flight.under, kept);
+        // Only now: whoever was answered finds it kept.
+        for waiter in flight.waiters {
+            let _ = waiter.send(verdict.clone());
+        }
     }
 
     /// Something may be due in the cache at this time, which is looked for then.
