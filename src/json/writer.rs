@@ -48,7 +48,7 @@ impl Writer {
     }
 
     /// Writes a number.
-    pub fn number(&mut self, number: usize) -> &mut Self {
+    pub fn number(&mut self, number: impl itoa::Integer) -> &mut Self {
         self.raw(itoa::Buffer::new().format(number))
     }
 

@@ -70,11 +70,11 @@ impl Visit for Fields<'_> {
     }
 
     fn record_u64(&mut self, field: &Field, value: u64) {
-        self.field(field).raw(itoa::Buffer::new().format(value));
+        self.field(field).number(value);
     }
 
     fn record_i64(&mut self, field: &Field, value: i64) {
-        self.field(field).raw(itoa::Buffer::new().format(value));
+        self.field(field).number(value);
     }
 
     fn record_f64(&mut self, field: &Field, value: f64) {
