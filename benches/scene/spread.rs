@@ -24,6 +24,7 @@ impl Spread {
         };
         Spread { median, least: at(0), most: at(figures.len().saturating_sub(1)) }
     }
+
     /// All three, each as `write` has it.
     pub(crate) fn text(self, write: impl Fn(f64) -> String) -> String {
         format!("{} ({} to {})", write(self.median), write(self.least), write(self.most))
