@@ -2,24 +2,20 @@
 
 use std::panic::resume_unwind;
 
-use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::task::spawn_blocking;
 
 /// As `nice` has it: where both want a processor, a thread that serves gets nine times as much of it.
 const NICENESS: i32 = 10;
 
-/// Does work on a thread that gives way. The thread is one of tokio's for blocking work, and gives way from then on: the others
-/// of its kind read files.
-pub fn spawn<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
-    spawn_blocking(|| {
+/// Does work on a thread that gives way, and waits for it. A panic goes on here. The thread is one of tokio's for blocking work,
+/// and gives way from then on, until it is idle for 10 s.
+pub async fn run<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    let done = spawn_blocking(|| {
         // Of this thread, on Linux. Where that is not allowed the work takes what it takes.
         let _forbidden = rustix::process::setpriority_process(None, NICENESS);
         work()
-    })
-}
-
-/// The same, and waits for it. A panic goes on here.
-pub async fn run<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    match spawn(work).await {
+    });
+    match done.await {
         Ok(done) => done,
         Err(ended) => match ended.try_into_panic() {
             Ok(panic) => resume_unwind(panic),

@@ -26,7 +26,6 @@ use super::guard;
 use super::handler;
 use super::refusal::Refusal;
 use crate::app::App;
-use crate::background;
 use crate::policy::parse_duration;
 use crate::review::Mode;
 
@@ -140,7 +139,7 @@ impl Gate {
         };
         let turn = turn.inspect_err(|_| self.app.metrics().admission(guard::MODE, "OTHER", "error", 0.0))?;
         let app = Arc::clone(&self.app);
-        let judged = background::spawn(move || {
+        let judged = tokio::task::spawn_blocking(move || {
             let _turn = turn;
             guard::review(&app, &body)
         });
