@@ -48,6 +48,20 @@ async fn trap_14_without_us_opted_in_namespaces_wait_and_all_others_go_on() {
     assert_eq!(images(&made), [format!("{MIRROR}/docker.io/library/nginx:1.27")]);
 }
 
+/// Told that there is no policy yet, the API server would wait a whole second for one that comes in milliseconds.
+#[tokio::test]
+async fn a_pod_that_is_made_while_we_start_waits_until_we_have_the_policy_and_no_longer() {
+    let lab = Lab::alone().await;
+    let namespace = lab.namespace(Some("enforce")).await;
+    for _ in 0..10 {
+        part("stop", PART, "KILL");
+        part("start", PART, "TERM");
+        let made = until("a pod", 30, async || lab.dry_run(&namespace, pod(&["nginx:1.27"])).await.ok()).await;
+        assert_eq!(images(&made), [format!("{MIRROR}/docker.io/library/nginx:1.27")]);
+        assert_eq!(metric("mirrorgate_admission_requests_total", "result=\"error\"").await, 0.0);
+    }
+}
+
 #[tokio::test]
 async fn a2_a_start_without_a_policy_is_a_failure_of_ours_and_no_denial() {
     let lab = Lab::alone().await;
