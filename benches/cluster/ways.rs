@@ -50,7 +50,7 @@ pub(crate) async fn prepare(lab: &Lab, authority: &Authority) -> anyhow::Result<
     ] {
         let mode = (webhook == Some(mirrorgate::PART)).then_some("enforce");
         let namespace = lab.namespace(mode).await;
-        pull_secret(&namespace);
+        put_pull_secret(&namespace);
         let images = images.map(|image| format!("\"image\":\"{image}\"")).to_vec();
         ways.push(Way { name, namespace, pod: sent.clone(), images, webhook });
     }
@@ -86,13 +86,30 @@ pub(crate) async fn prepare(lab: &Lab, authority: &Authority) -> anyhow::Result<
 
 /// The policy of the other benches, and whom to trust for its mirror.
 fn policy(authority: &Authority) -> String {
+    scene::policy(10) + &trust(authority)
+}
+
+/// The end of a policy: registries that this CA vouches for are trusted.
+pub(crate) fn trust(authority: &Authority) -> String {
     let data = STANDARD.encode(&authority.pem);
-    let trust = format!("trust:\n  systemRoots: false\n  additionalTrustedCAs:\n  - {{name: bench, data: {data}}}\n");
-    scene::policy(10) + &trust
+    format!("trust:\n  systemRoots: false\n  additionalTrustedCAs:\n  - {{name: bench, data: {data}}}\n")
+}
+
+/// One more namespace in which mirrorgate is in force.
+pub(crate) async fn namespace(lab: &Lab) -> String {
+    let namespace = lab.namespace(Some("enforce")).await;
+    put_pull_secret(&namespace);
+    namespace
+}
+
+/// Whether the API server answers to [`pod`] with the mirror's images.
+pub(crate) fn is_rewritten(made: &Pod) -> bool {
+    let containers = made.spec.iter().flat_map(|spec| &spec.containers);
+    containers.map(|container| container.image.as_deref()).eq(MIRRORED.map(Some))
 }
 
 /// The pod of the other benches' small review, with images that every way can rewrite.
-fn pod() -> Value {
+pub(crate) fn pod() -> Value {
     let mut review: Value = serde_json::from_slice(&bodies::small()).unwrap();
     let mut pod = review["request"]["object"].take();
     for (container, image) in pod["spec"]["containers"].as_array_mut().unwrap().iter_mut().zip(IMAGES) {
@@ -112,13 +129,16 @@ fn with_init_container(pod: &Value) -> Value {
 }
 
 /// What these pods are pulled with: without it mirrorgate would warn.
-fn pull_secret(namespace: &str) {
+pub(crate) fn pull_secret() -> Value {
     let config = json!({"auths": {"harbor.corp:5000": {"username": "robot", "password": "secret"}}}).to_string();
-    let secret = json!({
-        "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "harbor-pull", "namespace": namespace},
+    json!({
+        "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "harbor-pull"},
         "type": "kubernetes.io/dockerconfigjson", "stringData": {".dockerconfigjson": config},
-    });
-    kubectl_with(&secret.to_string(), &["apply", "-f", "-"]).success();
+    })
+}
+
+fn put_pull_secret(namespace: &str) {
+    kubectl_with(&pull_secret().to_string(), &["-n", namespace, "apply", "-f", "-"]).success();
 }
 
 /// What mirrorgate answers to the creation of a pod, in base64.
