@@ -86,7 +86,7 @@ impl std::error::Error for Fault {}
 impl<'a> Reader<'a> {
     /// At the start of a text.
     pub fn new(text: &'a str) -> Self {
-        Self { text, at: 0, block: Block::new(text.as_bytes(), 0, false), block_start: 0 }
+        Self { text, at: 0, block: Block::first(text.as_bytes()), block_start: 0 }
     }
 
     /// Reads an object: `member` is called behind each key, and reads the value.
@@ -328,7 +328,7 @@ impl<'a> Reader<'a> {
     fn go_to_block_of(&mut self, at: usize) {
         while at >= self.block_start + BLOCK {
             self.block_start += BLOCK;
-            self.block = Block::new(self.text.as_bytes(), self.block_start, self.block.escapes_next());
+            self.block.go_to(self.text.as_bytes(), self.block_start);
         }
     }
 

@@ -24,62 +24,68 @@ pub(super) struct Block {
 }
 
 impl Block {
-    /// The block that begins at `start`, the first byte of which is `escaped` by the one before. What is beyond the text is
-    /// blank.
-    pub(super) fn new(text: &[u8], start: usize, escaped: bool) -> Self {
+    /// The first block of a text.
+    pub(super) fn first(text: &[u8]) -> Self {
+        let mut block = Self::default();
+        block.go_to(text, 0);
+        block
+    }
+
+    /// Goes to the block that begins at `start`, behind this one. What is beyond the text is blank.
+    #[inline]
+    pub(super) fn go_to(&mut self, text: &[u8], start: usize) {
         let rest = text.get(start..).unwrap_or_default();
         match rest.first_chunk::<BLOCK>() {
-            Some(bytes) => Self::of(bytes, escaped),
-            None => {
-                let mut bytes = [b' '; BLOCK];
-                bytes[..rest.len()].copy_from_slice(rest);
-                Self::of(&bytes, escaped)
-            }
+            Some(bytes) => self.take(bytes),
+            None => self.take_last(rest),
         }
     }
 
-    /// Whether the first byte of the next block is escaped.
-    pub(super) fn escapes_next(&self) -> bool {
-        self.escapes_next
+    #[cold]
+    fn take_last(&mut self, rest: &[u8]) {
+        let mut bytes = [b' '; BLOCK];
+        bytes[..rest.len()].copy_from_slice(rest);
+        self.take(&bytes);
     }
 
     #[inline]
-    fn of(bytes: &[u8; BLOCK], first_is_escaped: bool) -> Self {
-        let mut block = Self::default();
+    fn take(&mut self, bytes: &[u8; BLOCK]) {
         let (chunks, _) = bytes.as_chunks::<CHUNK>();
-        let mut special = u8x16::splat(0);
+        // Not in `self` from the beginning: what is written to memory piece by piece is slow to be read back at once.
+        let (mut quotes, mut opens, mut closes, mut special) = (0, 0, 0, u8x16::splat(0));
         for (number, chunk) in chunks.iter().enumerate() {
             let bytes = u8x16::from(*chunk);
             let mask = |found: u8x16| u64::from(found.to_bitmask()) << (number * CHUNK);
             // `{` and `[`, and `}` and `]`, differ in this bit alone, and no other byte becomes one of them.
             let brackets = bytes | u8x16::splat(0x20);
-            block.quotes |= mask(bytes.simd_eq(u8x16::splat(b'"')));
-            block.opens |= mask(brackets.simd_eq(u8x16::splat(b'{')));
-            block.closes |= mask(brackets.simd_eq(u8x16::splat(b'}')));
+            quotes |= mask(bytes.simd_eq(u8x16::splat(b'"')));
+            opens |= mask(brackets.simd_eq(u8x16::splat(b'{')));
+            closes |= mask(brackets.simd_eq(u8x16::splat(b'}')));
             special |= backslashes(bytes) | controls(bytes);
         }
-        if special.to_bitmask() != 0 || first_is_escaped {
-            block.look_for_special(bytes, first_is_escaped);
+        (self.quotes, self.opens, self.closes) = (quotes, opens, closes);
+        (self.backslashes, self.controls) = (0, 0);
+        // Most blocks of what an API server writes have no backslash and no control character.
+        if special.to_bitmask() != 0 || self.escapes_next {
+            self.take_special(bytes);
         }
-        block
     }
 
-    /// Most blocks of what an API server writes have no backslash and no control character.
     #[cold]
-    fn look_for_special(&mut self, bytes: &[u8; BLOCK], first_is_escaped: bool) {
+    fn take_special(&mut self, bytes: &[u8; BLOCK]) {
         let (chunks, _) = bytes.as_chunks::<CHUNK>();
         for (number, chunk) in chunks.iter().enumerate() {
             let bytes = u8x16::from(*chunk);
             self.backslashes |= u64::from(backslashes(bytes).to_bitmask()) << (number * CHUNK);
             self.controls |= u64::from(controls(bytes).to_bitmask()) << (number * CHUNK);
         }
-        let escaped = self.escape(first_is_escaped);
-        self.quotes &= !escaped;
+        self.quotes &= !self.escape();
     }
 
     /// Which bytes stand behind a backslash that escapes them.
-    fn escape(&mut self, first_is_escaped: bool) -> u64 {
-        let mut escaped = u64::from(first_is_escaped);
+    fn escape(&mut self) -> u64 {
+        let mut escaped = u64::from(self.escapes_next);
+        self.escapes_next = false;
         let mut backslashes = self.backslashes & !escaped;
         while backslashes != 0 {
             let first = backslashes & backslashes.wrapping_neg();
@@ -112,24 +118,27 @@ fn controls(bytes: u8x16) -> u8x16 {
     bytes.min(most).simd_eq(bytes)
 }
 
-/// The place, from `at` on, of the first byte that cannot stand in a JSON string as it is: `"`, `\` or a control
-/// character; the length of `bytes` where there is none.
-pub(super) fn plain_end(bytes: &[u8], mut at: usize) -> usize {
-    while at < bytes.len() {
-        let rest = &bytes[at..];
-        let chunk = rest.first_chunk::<CHUNK>().copied().unwrap_or_else(|| {
-            let mut chunk = [b' '; CHUNK];
-            chunk[..rest.len()].copy_from_slice(rest);
-            chunk
-        });
+/// Calls `found` with the place of each byte that cannot stand in a JSON string as it is: `"`, `\` and control characters.
+#[inline]
+pub(super) fn each_special(bytes: &[u8], mut found: impl FnMut(usize)) {
+    let (chunks, rest) = bytes.as_chunks::<CHUNK>();
+    let mut look = |at: usize, chunk: [u8; CHUNK]| {
         let chunk = u8x16::from(chunk);
         let special = chunk.simd_eq(u8x16::splat(b'"')) | backslashes(chunk) | controls(chunk);
-        match special.to_bitmask() {
-            0 => at += CHUNK,
-            mask => return at + mask.trailing_zeros() as usize,
+        let mut mask = special.to_bitmask();
+        while mask != 0 {
+            found(at + mask.trailing_zeros() as usize);
+            mask &= mask - 1;
         }
+    };
+    for (number, chunk) in chunks.iter().enumerate() {
+        look(number * CHUNK, *chunk);
     }
-    bytes.len()
+    if !rest.is_empty() {
+        let mut chunk = [b' '; CHUNK];
+        chunk[..rest.len()].copy_from_slice(rest);
+        look(bytes.len() - rest.len(), chunk);
+    }
 }
 
 #[cfg(test)]
@@ -146,16 +155,17 @@ mod tests {
             for byte in 0..=u8::MAX {
                 let mut bytes = [b'a'; BLOCK];
                 bytes[place] = byte;
-                let block = Block::of(&bytes, false);
+                let block = Block::first(&bytes);
                 assert_eq!(block.quotes, bits(&bytes, |byte| byte == b'"'));
                 assert_eq!(block.backslashes, bits(&bytes, |byte| byte == b'\\'));
                 assert_eq!(block.opens, bits(&bytes, |byte| matches!(byte, b'{' | b'[')), "{byte}");
                 assert_eq!(block.closes, bits(&bytes, |byte| matches!(byte, b'}' | b']')), "{byte}");
                 assert_eq!(block.controls, bits(&bytes, |byte| byte < 0x20), "{byte}");
                 let plain = byte >= 0x20 && byte != b'"' && byte != b'\\';
-                for length in [place + 1, BLOCK] {
-                    assert_eq!(plain_end(&bytes[..length], 0), if plain { length } else { place });
-                    assert_eq!(plain_end(&bytes[..length], place + 1), length);
+                for length in [place, place + 1, BLOCK] {
+                    let mut special = Vec::new();
+                    each_special(&bytes[..length], |at| special.push(at));
+                    assert_eq!(special, if plain || length == place { vec![] } else { vec![place] });
                 }
             }
         }
@@ -169,7 +179,7 @@ mod tests {
                 let mut block = Block::default();
                 let mut quotes = Vec::new();
                 for start in (0..text.len()).step_by(BLOCK) {
-                    block = Block::new(text.as_bytes(), start, block.escapes_next());
+                    block.go_to(text.as_bytes(), start);
                     quotes.extend((0..BLOCK).filter(|bit| block.quotes >> bit & 1 == 1).map(|bit| start + bit));
                 }
                 let expected = if backslashes % 2 == 0 { vec![lead + backslashes] } else { vec![] };
@@ -181,7 +191,7 @@ mod tests {
     #[test]
     fn what_is_in_strings() {
         let text = br#"{"a":[1,"b"],"c\"}":2}"#;
-        let block = Block::new(text, 0, false);
+        let block = Block::first(text);
         let inside = block.in_strings(u64::MAX, false);
         let outside: String =
             text.iter().enumerate().filter(|(at, _)| inside >> at & 1 == 0).map(|(_, &b)| char::from(b)).collect();

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::scan::plain_end;
+use super::scan::each_special;
 
 /// Writes JSON. What is written raw is the caller's syntax, or a text that he knows to need no escapes.
 #[derive(Debug, Default)]
@@ -24,7 +24,9 @@ impl Writer {
 
     /// Writes a string in its quotes, whose text needs no escapes: what it came from allows none of the characters that do.
     pub fn plain(&mut self, text: &str) -> &mut Self {
-        debug_assert_eq!(plain_end(text.as_bytes(), 0), text.len(), "`{text}` needs escapes");
+        if cfg!(debug_assertions) {
+            each_special(text.as_bytes(), |_| panic!("`{text}` needs escapes"));
+        }
         self.raw("\"").raw(text).raw("\"")
     }
 
@@ -94,26 +96,35 @@ impl Writer {
     }
 
     fn escaped(&mut self, text: &str) -> &mut Self {
-        let bytes = text.as_bytes();
-        let mut start = 0;
-        loop {
-            let end = plain_end(bytes, start);
-            self.out.push_str(&text[start..end]);
-            let Some(&byte) = bytes.get(end) else { return self };
-            match byte {
-                b'"' => self.out.push_str("\\\""),
-                b'\\' => self.out.push_str("\\\\"),
-                b'\n' => self.out.push_str("\\n"),
-                b'\r' => self.out.push_str("\\r"),
-                b'\t' => self.out.push_str("\\t"),
-                _ => {
-                    const HEX: &[u8; 16] = b"0123456789abcdef";
-                    self.out.push_str("\\u00");
-                    self.out.push(char::from(HEX[usize::from(byte >> 4)]));
-                    self.out.push(char::from(HEX[usize::from(byte & 15)]));
-                }
+        let (out, bytes) = (&mut self.out, text.as_bytes());
+        let mut written = 0;
+        each_special(bytes, |at| {
+            out.push_str(&text[written..at]);
+            out.push('\\');
+            written = at;
+            // A quote and a backslash stand behind it as they are.
+            if bytes[at] < b' ' {
+                escape_control(out, bytes[at]);
+                written += 1;
             }
-            start = end + 1;
+        });
+        out.push_str(&text[written..]);
+        self
+    }
+}
+
+/// Writes what stands behind the backslash for a control character.
+#[cold]
+fn escape_control(out: &mut String, byte: u8) {
+    match byte {
+        b'\n' => out.push('n'),
+        b'\r' => out.push('r'),
+        b'\t' => out.push('t'),
+        _ => {
+            const HEX: &[u8; 16] = b"0123456789abcdef";
+            out.push_str("u00");
+            out.push(char::from(HEX[usize::from(byte >> 4)]));
+            out.push(char::from(HEX[usize::from(byte & 15)]));
         }
     }
 }
@@ -135,13 +146,15 @@ mod tests {
     #[test]
     fn any_text_comes_back_as_it_was() {
         let every: String = ('\0'..='\u{1ff}').chain(['\u{2028}', '\u{fffd}', '\u{1f980}']).collect();
-        for text in ["", "nginx:1.27", r#"a"b\c"#, "\u{0}\u{1f}\u{7f}\u{80}", &every] {
+        let quoted = (0..40).map(|count| r#""a\"#.repeat(count));
+        let texts = ["", "nginx:1.27", r#"a"b\c"#, "\u{0}\u{1f}\u{7f}\u{80}", &every].map(str::to_owned);
+        for text in texts.into_iter().chain(quoted) {
             let mut writer = Writer::default();
-            writer.string(text);
+            writer.string(&text);
             let json = writer.into_string();
             assert_eq!(serde_json::from_str::<String>(&json).unwrap(), text, "{json}");
             let mut displayed = Writer::default();
-            displayed.display(text);
+            displayed.display(&text);
             assert_eq!(displayed.as_str(), json);
         }
     }
