@@ -224,12 +224,12 @@ impl<'a> Explained<'a> {
                     _ => String::new(),
                 };
                 explained.because = Some(format!("mirror {} lists {pattern}{before}", mirror.name()));
-                let pull_secrets = explained.pull_secrets(policy, &to);
-                let trust_checked = explained.trust_checked(policy, &to);
+                let pull_secrets = explained.pull_secrets(policy, to.as_str());
+                let trust_checked = explained.trust_checked(policy, to.as_str());
                 explained.policy = Some(Met {
                     mirror: Some(mirror.name()),
                     host_pattern: Some(pattern.to_string()),
-                    rewritten: Some(to),
+                    rewritten: Some(to.to_string()),
                     pull_secrets,
                     trust_checked,
                 });

@@ -1,5 +1,6 @@
 //! A mirror: which references it serves, and what they are called there (M3, M6, M7).
 
+use std::fmt;
 use std::sync::Arc;
 
 use super::NotServedReason;
@@ -92,7 +93,7 @@ impl Mirror {
     /// the original and no tag that it did not have.
     ///
     /// Fails where that is no valid reference, or one that would be read as something else.
-    pub fn rewrite(&self, reference: &Reference<'_>) -> Result<String, InvalidResult> {
+    pub fn rewrite(&self, reference: &Reference<'_>) -> Result<Rewrite, InvalidResult> {
         let host = reference.registry_name();
         let (tag, digest) = (reference.tag(), reference.digest());
         const ROOM_FOR_THE_REST: usize = 32;
@@ -115,7 +116,7 @@ impl Mirror {
         let reason = match Reference::parse(&result[..name_len]) {
             Err(error) => error.to_string(),
             Ok(read) if read.host() == endpoint && read.repository() == result[endpoint.len() + 1..name_len] => {
-                return Ok(result);
+                return Ok(Rewrite { image: result, name_len });
             }
             Ok(read) => {
                 let read = format!("{read}{}", &result[name_len..]);
@@ -123,6 +124,32 @@ impl Mirror {
             }
         };
         Err(InvalidResult { mirror: self.name.to_string(), result, reason })
+    }
+}
+
+/// What an image is called at a mirror: a valid reference, whose registry is the mirror's endpoint.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rewrite {
+    image: String,
+    /// Of registry and repository.
+    name_len: usize,
+}
+
+impl Rewrite {
+    /// The image, as the pod will carry it.
+    pub fn as_str(&self) -> &str {
+        &self.image
+    }
+
+    /// The same without tag and digest.
+    pub fn name(&self) -> &str {
+        &self.image[..self.name_len]
+    }
+}
+
+impl fmt::Display for Rewrite {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.image)
     }
 }
 

@@ -40,7 +40,7 @@ pub use examined::Examined;
 pub use fault::{Fault, Faults, Related, Severity};
 pub use hosts::{HostPattern, InvalidPattern};
 pub use loaded::LoadedPolicy;
-pub use mirror::{InvalidResult, Mirror};
+pub use mirror::{InvalidResult, Mirror, Rewrite};
 pub use probe::ProbeSettings;
 pub use pull_secrets::{InvalidSecretName, PullSecretRule, PullSecretSource, SecretName};
 pub use trust::{CaSource, Checked};

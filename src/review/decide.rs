@@ -217,7 +217,7 @@ fn patch(pod: &Pod<'_>, change: Change<'_>, plan: &Plan<'_, '_>) -> Patch {
     let mut patch = PatchBuilder::new(plan.images.len());
     for planned in &plan.images {
         if let Outcome::Rewritten { to, .. } = &planned.outcome {
-            patch.replace(planned.field, to);
+            patch.replace(planned.field, to.as_str());
         }
     }
     // None where the pod is there already (U2, U3).
@@ -319,7 +319,7 @@ fn rewrites(plan: &Plan<'_, '_>) -> Option<String> {
         any = true;
         json.raw(r#"{"field":""#);
         planned.field.write_path(json);
-        json.raw(r#"","from":"#).plain(planned.image).raw(r#","to":"#).plain(to);
+        json.raw(r#"","from":"#).plain(planned.image).raw(r#","to":"#).plain(to.as_str());
         json.raw(r#","mirror":"#).string(mirror.name()).raw("}");
     });
     any.then(|| json.into_string())

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fmt;
 
 use crate::image::{ParseError, Reference};
-use crate::policy::{Alternatives, HostPattern, InvalidResult, Mirror, Policy, Route};
+use crate::policy::{Alternatives, HostPattern, InvalidResult, Mirror, Policy, Rewrite, Route};
 
 use super::Change;
 use super::pod::{ImageField, ImageList, NamedImage, Pod};
@@ -43,7 +43,7 @@ pub enum Outcome<'p> {
     /// It comes from a mirror (M6).
     Rewritten {
         /// The image as the pod will carry it.
-        to: String,
+        to: Rewrite,
         /// The mirror it comes from.
         mirror: &'p Mirror,
         /// The host pattern that led there.

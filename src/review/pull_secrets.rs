@@ -20,6 +20,7 @@ use super::numbered::Numbered;
 use super::plan::{Kept, Outcome, PlannedImage};
 use super::pod::Pod;
 use super::secrets::{Known, PullSecrets};
+use super::trust::PulledFrom;
 
 /// The most characters of a registry, repository or key in a message.
 const MOST_NAME_CHARS: usize = 80;
@@ -197,7 +198,7 @@ impl SecretFinding<'_> {
 
     /// As it is said of one of the images.
     pub(super) fn of_image<'f>(&'f self, planned: &'f PlannedImage<'_, '_>) -> impl fmt::Display + 'f {
-        OfImage { finding: self, image: pulled(planned).map(|pulled| name_of(&pulled)) }
+        OfImage { finding: self, name: pulled(planned).map(|pulled| pulled.name) }
     }
 
     /// `of_image` is the name of the image that it is said of; without it, it is said of all.
@@ -280,12 +281,12 @@ impl fmt::Display for SecretFinding<'_> {
 
 struct OfImage<'f> {
     finding: &'f SecretFinding<'f>,
-    image: Option<String>,
+    name: Option<Cow<'f, str>>,
 }
 
 impl fmt::Display for OfImage<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.finding.write(f, self.image.as_deref())
+        self.finding.write(f, self.name.as_deref())
     }
 }
 
@@ -305,9 +306,9 @@ pub(super) fn pull_secrets<'p>(
     planner.list(pod);
     let mut registries = RegistriesOfPod::default();
     for (place, planned) in images.iter().enumerate() {
-        if let Some(reference) = pulled(planned) {
-            let registry = registries.of(&reference, &mut planner);
-            planner.image(place, registry, &reference);
+        if let Some(Pulled { from, host, name }) = pulled(planned) {
+            let of = registries.of(from, &mut planner);
+            planner.image(At { image: place, of, host, name: &name });
         }
     }
     planner.finish()
@@ -328,20 +329,32 @@ pub fn pull_secret_names<'p>(
     names.filter(|name| name.as_ref().map_or(true, |name| seen.insert(name.clone()))).collect()
 }
 
-/// What the kubelet will pull for an image; nothing where it is left alone entirely, or cannot be read (M9, M10, S1).
-fn pulled<'i>(planned: &'i PlannedImage<'_, 'i>) -> Option<Reference<'i>> {
-    let text = match &planned.outcome {
-        Outcome::Rewritten { to, .. } => to,
-        Outcome::Kept(Kept::IgnoredText | Kept::Routed(Route::IgnoredImage { .. })) => return None,
-        Outcome::Kept(_) => planned.image,
-        Outcome::Unreadable(_) | Outcome::Unmirrorable { .. } => return None,
-    };
-    Reference::parse(text).ok()
+/// What the kubelet will pull for an image.
+struct Pulled<'i> {
+    from: PulledFrom<'i>,
+    /// The registry in the letters of the image's author.
+    host: &'i str,
+    /// What is compared with the keys of a secret: the author's letters, without tag and digest.
+    name: Cow<'i, str>,
 }
 
-/// What the kubelet compares with the keys of a secret: the author's letters, without tag and digest.
-fn name_of(pulled: &Reference<'_>) -> String {
-    [pulled.host(), "/", pulled.library(), pulled.path()].concat()
+/// Nothing where an image is left alone entirely, or cannot be read (M9, M10, S1).
+fn pulled<'i>(planned: &'i PlannedImage<'_, 'i>) -> Option<Pulled<'i>> {
+    match &planned.outcome {
+        Outcome::Rewritten { to, mirror, .. } => {
+            let endpoint = mirror.endpoint();
+            let from = PulledFrom::Endpoint(endpoint);
+            Some(Pulled { from, host: endpoint.as_str(), name: Cow::Borrowed(to.name()) })
+        }
+        Outcome::Kept(Kept::IgnoredText | Kept::Routed(Route::IgnoredImage { .. })) => None,
+        Outcome::Kept(_) => {
+            let image = Reference::parse(planned.image).ok()?;
+            let name = [image.host(), "/", image.library(), image.path()].concat();
+            let from = PulledFrom::Named(image, image.registry_name());
+            Some(Pulled { from, host: image.host(), name: Cow::Owned(name) })
+        }
+        Outcome::Unreadable(_) | Outcome::Unmirrorable { .. } => None,
+    }
 }
 
 /// A pod's author writes as many images and names of secrets as fit into a body, and fills a namespace with secrets: what
@@ -384,11 +397,10 @@ struct RegistriesOfPod<'s> {
 }
 
 impl<'s> RegistriesOfPod<'s> {
-    fn of(&mut self, pulled: &Reference<'_>, planner: &mut Planner<'_, 's>) -> &RegistrySecrets<'s> {
-        let name = pulled.registry_name();
-        let number = self.numbers.get(&*name).unwrap_or_else(|| {
-            let registry = pulled.registry();
-            let candidates = planner.candidates(&name);
+    fn of(&mut self, pulled: PulledFrom<'_>, planner: &mut Planner<'_, 's>) -> &RegistrySecrets<'s> {
+        let number = self.numbers.get(pulled.as_str()).unwrap_or_else(|| {
+            let candidates = planner.candidates(pulled.as_str());
+            let registry = pulled.into_registry();
             let number = self.numbers.push(registry.clone());
             self.registries.push(RegistrySecrets { number, registry, candidates });
             number
@@ -397,12 +409,13 @@ impl<'s> RegistriesOfPod<'s> {
     }
 }
 
-/// An image, and the registry that it is pulled from; in its author's letters, too.
+/// An image, the registry that it is pulled from, in its author's letters, too, and its name without tag and digest.
 #[derive(Clone, Copy)]
 struct At<'r, 's> {
     image: usize,
     of: &'r RegistrySecrets<'s>,
     host: &'r str,
+    name: &'r str,
 }
 
 /// A registry, and what the policy has for it.
@@ -477,22 +490,20 @@ impl<'p, 's> Planner<'p, 's> {
         }
     }
 
-    fn image(&mut self, image: usize, of_registry: &RegistrySecrets<'s>, pulled: &Reference<'_>) {
-        if of_registry.candidates.is_empty() {
+    fn image(&mut self, at: At<'_, 's>) {
+        if at.of.candidates.is_empty() {
             return;
         }
         let all_discovered = self.discovered.iter().flatten().map(|all| all.len()).sum::<usize>();
-        self.matches += self.own.len() + of_registry.candidates.len() + all_discovered;
-        let at = At { image, of: of_registry, host: pulled.host() };
+        self.matches += self.own.len() + at.of.candidates.len() + all_discovered;
         if self.matches > MOST_MATCHES {
             return self.found(at, Topic::TooMany, || Fault::TooMany);
         }
-        let name = name_of(pulled);
-        let has_own = self.own.iter().any(|coverage| coverage.covers(&name));
+        let has_own = self.own.iter().any(|coverage| coverage.covers(at.name));
         if self.is_creation {
-            self.of_new_pod(at, &name, has_own);
+            self.of_new_pod(at, has_own);
         } else {
-            self.of_stored_pod(at, &name, has_own);
+            self.of_stored_pod(at, has_own);
         }
         // The kubelet reads all of a pod's secrets or none: one that it cannot read takes the good ones along.
         if let Some((own, malformed)) = self.spoiling {
@@ -539,13 +550,13 @@ impl<'p, 's> Planner<'p, 's> {
         self.discovered.clone().flatten()
     }
 
-    fn of_new_pod(&mut self, at: At<'_, 's>, name: &str, has_own: bool) {
+    fn of_new_pod(&mut self, at: At<'_, 's>, has_own: bool) {
         let mut is_served = has_own;
         let mut is_unknown = false;
         for Candidate { rule, secret } in &at.of.candidates {
             match secret {
                 Wanted::Named { name: secret, known } => {
-                    let state = state(*known, name);
+                    let state = state(*known, at.name);
                     is_served |= state == SecretState::Covers;
                     is_unknown |= state == SecretState::Unknown;
                     self.used(at, *secret, state);
@@ -556,7 +567,7 @@ impl<'p, 's> Planner<'p, 's> {
                 Wanted::BadName(_) => {}
                 Wanted::Discovered { all: None, .. } => is_unknown = true,
                 Wanted::Discovered { all: Some(all), .. } => {
-                    for &(secret, _) in all.iter().filter(|(_, known)| covers(known, name)) {
+                    for &(secret, _) in all.iter().filter(|(_, known)| covers(known, at.name)) {
                         is_served = true;
                         self.used(at, secret, SecretState::Covers);
                         self.add(*rule, secret);
@@ -574,19 +585,19 @@ impl<'p, 's> Planner<'p, 's> {
             {
                 self.add(*rule, *secret);
             }
-            self.unserved(at, number, name, is_unknown);
+            self.unserved(at, number, is_unknown);
         }
     }
 
     /// Nothing can be added there any more (U2, U3).
-    fn of_stored_pod(&mut self, at: At<'_, 's>, name: &str, has_own: bool) {
+    fn of_stored_pod(&mut self, at: At<'_, 's>, has_own: bool) {
         // A secret of the pod's that nobody knows may serve.
         if has_own || self.has_unknown {
             for Candidate { secret, .. } in &at.of.candidates {
                 if let Wanted::Named { name: secret, known } = secret
                     && self.is_listed(*secret)
                 {
-                    self.used(at, *secret, state(*known, name));
+                    self.used(at, *secret, state(*known, at.name));
                 }
             }
             return;
@@ -595,7 +606,7 @@ impl<'p, 's> Planner<'p, 's> {
         for Candidate { secret, .. } in &at.of.candidates {
             match secret {
                 Wanted::Named { name: secret, known } => {
-                    let state = state(*known, name);
+                    let state = state(*known, at.name);
                     if matches!(state, SecretState::Covers | SecretState::Unknown) {
                         would_serve.push(*secret);
                     } else {
@@ -603,13 +614,14 @@ impl<'p, 's> Planner<'p, 's> {
                     }
                 }
                 Wanted::Discovered { all: Some(all), .. } => {
-                    would_serve.extend(all.iter().filter(|(_, known)| covers(known, name)).map(|(secret, _)| *secret));
+                    would_serve
+                        .extend(all.iter().filter(|(_, known)| covers(known, at.name)).map(|(secret, _)| *secret));
                 }
                 Wanted::Discovered { all: None, .. } | Wanted::BadName(_) => {}
             }
         }
         if would_serve.is_empty() {
-            (0..at.of.candidates.len()).for_each(|number| self.unserved(at, number, name, false));
+            (0..at.of.candidates.len()).for_each(|number| self.unserved(at, number, false));
         } else {
             let names = would_serve.into_iter().map(|name| self.names.keys()[name].clone()).collect();
             self.found(at, Topic::NotListed, || Fault::NotListed { names });
@@ -618,7 +630,7 @@ impl<'p, 's> Planner<'p, 's> {
 
     /// Says why one of the policy's secrets does not serve an image that none serves. Where one of them could not be looked
     /// up, it may be the one that does: of the others nothing is certain, and nothing is said.
-    fn unserved(&mut self, at: At<'_, 's>, number: usize, name: &str, is_unknown: bool) {
+    fn unserved(&mut self, at: At<'_, 's>, number: usize, is_unknown: bool) {
         let topic = Topic::Candidate(number);
         match &at.of.candidates[number].secret {
             // Without a cluster there is nobody to be warned of what nobody could look up.
@@ -629,7 +641,7 @@ impl<'p, 's> Planner<'p, 's> {
             Wanted::Named { name: secret, known } if spoils(*known).is_some() && self.is_listed(*secret) => {}
             Wanted::Named { name: secret, known } => {
                 let secret = self.names.keys()[*secret].clone();
-                self.found(at, topic, || fault(secret, *known, name));
+                self.found(at, topic, || fault(secret, *known, at.name));
             }
             Wanted::Discovered { all: None, .. } => self.found(at, topic, || Fault::Unknown { name: None }),
             _ if is_unknown => {}

@@ -112,7 +112,7 @@ fn next<'p>(
 }
 
 /// The registry that an image is pulled from.
-enum PulledFrom<'i> {
+pub(super) enum PulledFrom<'i> {
     /// A mirror's endpoint.
     Endpoint(&'i Registry),
     /// The one that the image names, in canonical form.
@@ -120,14 +120,14 @@ enum PulledFrom<'i> {
 }
 
 impl PulledFrom<'_> {
-    fn as_str(&self) -> &str {
+    pub(super) fn as_str(&self) -> &str {
         match self {
             Self::Endpoint(registry) => registry.as_str(),
             Self::Named(_, name) => name,
         }
     }
 
-    fn into_registry(self) -> Registry {
+    pub(super) fn into_registry(self) -> Registry {
         match self {
             Self::Endpoint(registry) => registry.clone(),
             Self::Named(reference, _) => reference.registry(),

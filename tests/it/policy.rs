@@ -31,9 +31,10 @@ fn becomes(policy: &Policy, image: &str) -> String {
         Route::Endpoint { mirror } => format!("endpoint of {}", mirror.name()),
         Route::Unlisted => "unlisted".to_owned(),
         Route::NotServed { mirror, why, .. } => format!("not served by {}: {why}", mirror.name()),
-        Route::Mirrored { mirror, .. } => {
-            mirror.rewrite(&reference).unwrap_or_else(|invalid| format!("invalid: {invalid}"))
-        }
+        Route::Mirrored { mirror, .. } => match mirror.rewrite(&reference) {
+            Ok(to) => to.to_string(),
+            Err(invalid) => format!("invalid: {invalid}"),
+        },
     }
 }
 

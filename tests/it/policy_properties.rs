@@ -227,7 +227,9 @@ fn f(policy: &Policy, image: &str) -> String {
     }
     let reference = Reference::parse(image).unwrap_or_else(|error| panic!("{image}: {error}"));
     match policy.route(&reference) {
-        Route::Mirrored { mirror, .. } => mirror.rewrite(&reference).unwrap_or_else(|_| image.to_owned()),
+        Route::Mirrored { mirror, .. } => {
+            mirror.rewrite(&reference).map_or_else(|_| image.to_owned(), |to| to.to_string())
+        }
         _ => image.to_owned(),
     }
 }

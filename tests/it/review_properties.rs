@@ -213,7 +213,7 @@ fn rewritten(policy: &Policy, image: &str) -> Option<String> {
     }
     let reference = Reference::parse(image).ok()?;
     match policy.route(&reference) {
-        Route::Mirrored { mirror, .. } => mirror.rewrite(&reference).ok(),
+        Route::Mirrored { mirror, .. } => mirror.rewrite(&reference).ok().map(|to| to.to_string()),
         _ => Some(image.to_owned()),
     }
 }

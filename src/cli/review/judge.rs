@@ -201,7 +201,7 @@ fn answer(
 fn verdict(prefix: &str, plan: &Plan<'_, '_>, decision: Decision, patch: Vec<Json>) -> Verdict {
     let images = plan.images.iter().map(|planned| {
         let (rewritten, mirror) = match &planned.outcome {
-            Outcome::Rewritten { to, mirror, .. } => (Some(to.clone()), Some(mirror.name().to_owned())),
+            Outcome::Rewritten { to, mirror, .. } => (Some(to.to_string()), Some(mirror.name().to_owned())),
             Outcome::Kept(_) => (Some(planned.image.to_owned()), None),
             Outcome::Unreadable(_) => (None, None),
             Outcome::Unmirrorable { mirror, .. } => (None, Some(mirror.name().to_owned())),
