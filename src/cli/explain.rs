@@ -217,7 +217,7 @@ impl<'a> Explained<'a> {
         let Some(policy) = policy else { return explained };
         match settle_image(policy, input, &asked.verdicts).0 {
             Outcome::Rewritten { to, mirror, pattern, .. } => {
-                let before = match plan_image(policy, input) {
+                let before = match plan_image(policy, input).0 {
                     Outcome::Rewritten { mirror: first, .. } if first.name() != mirror.name() => {
                         format!(", and mirror {} before it is unreachable", first.name())
                     }

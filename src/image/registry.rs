@@ -126,7 +126,7 @@ impl fmt::Display for Registry {
 
 /// Whether the first component of a reference is a host (R1).
 pub(super) fn names_a_host(component: &str) -> bool {
-    component == "localhost" || component.bytes().any(|byte| matches!(byte, b'.' | b':') || byte.is_ascii_uppercase())
+    component.bytes().any(|byte| matches!(byte, b'.' | b':') || byte.is_ascii_uppercase()) || component == "localhost"
 }
 
 /// The registry of a parsed reference's host, as [`Registry`] writes it. Allocates only where the author wrote capitals.
@@ -145,6 +145,9 @@ pub(super) fn canonical(host: &str) -> &str {
 
 /// Whether a reference can carry `host[:port]` as its host: the grammar's `domain-and-port`.
 pub(super) fn check_host(text: &str) -> Result<(), HostFault> {
+    if is_domain_and_port(text.as_bytes()) {
+        return Ok(());
+    }
     let (host, port) = split_port(text);
     if host.is_empty() {
         return Err(HostFault::Empty);
@@ -160,9 +163,6 @@ pub(super) fn check_host(text: &str) -> Result<(), HostFault> {
     if host.contains(':') {
         return Err(HostFault::BareIpv6);
     }
-    if is_domain(host.as_bytes()) {
-        return Ok(());
-    }
     match host.chars().find(|c| !c.is_ascii_alphanumeric() && !matches!(c, '-' | '.')) {
         Some(wrong) if wrong.is_whitespace() => Err(HostFault::Blank),
         Some(wrong) => Err(HostFault::Character(if wrong.is_ascii_graphic() { wrong } else { '\u{fffd}' })),
@@ -170,18 +170,44 @@ pub(super) fn check_host(text: &str) -> Result<(), HostFault> {
     }
 }
 
+/// Whether this is a domain, and nothing or a port behind it: every host but IPv6 addresses, which stand in brackets.
+fn is_domain_and_port(text: &[u8]) -> bool {
+    let (domain, port) = match text.iter().position(|&byte| byte == b':') {
+        Some(colon) => (&text[..colon], Some(&text[colon + 1..])),
+        None => (text, None),
+    };
+    is_domain(domain) && port.is_none_or(|port| !port.is_empty() && port.iter().all(u8::is_ascii_digit))
+}
+
 /// Whether these are labels with dots between them: letters, digits and, within, `-`.
-fn is_domain(host: &[u8]) -> bool {
-    let (mut before, mut is_domain) = (b'.', true);
-    for &byte in host {
-        is_domain &= match byte {
-            b'.' => before.is_ascii_alphanumeric(),
-            b'-' => before != b'.',
-            _ => byte.is_ascii_alphanumeric(),
-        };
-        before = byte;
+fn is_domain(text: &[u8]) -> bool {
+    const WORD: u8 = 1;
+    const DOT: u8 = 2;
+    const DASH: u8 = 4;
+    const KINDS: [u8; 256] = {
+        let mut kinds = [0; 256];
+        let mut byte = 0_u8;
+        while byte.is_ascii() {
+            kinds[byte as usize] = match byte {
+                b'.' => DOT,
+                b'-' => DASH,
+                _ if byte.is_ascii_alphanumeric() => WORD,
+                _ => 0,
+            };
+            byte += 1;
+        }
+        kinds
+    };
+    /// What may follow each kind.
+    const NEXT: [u8; 8] = [0, WORD | DOT | DASH, WORD, 0, WORD | DASH, 0, 0, 0];
+    // Every byte is looked at, wrong or not: nobody can foresee where a label ends.
+    let (mut allowed, mut kind, mut is_domain) = (WORD, 0, true);
+    for &byte in text {
+        kind = KINDS[usize::from(byte)];
+        is_domain &= kind & allowed != 0;
+        allowed = NEXT[usize::from(kind & 7)];
     }
-    is_domain && before.is_ascii_alphanumeric()
+    is_domain && kind == WORD
 }
 
 /// The last colon that is not within brackets begins the port.

@@ -33,6 +33,8 @@ pub struct PlannedImage<'p, 'a> {
     pub name: &'a str,
     /// The image as its author wrote it.
     pub image: &'a str,
+    /// The same as it was read; none where no runtime can read it, or its text alone decided.
+    pub(super) reference: Option<Reference<'a>>,
     /// What becomes of it.
     pub outcome: Outcome<'p>,
 }
@@ -157,7 +159,7 @@ pub fn route<'p, 'a>(policy: &'p Policy, pod: &'a Pod<'a>, change: Change<'_>) -
         policy,
         pod.images().filter(|image| is_open_to(change, &stored, image)).map(
             |NamedImage { field, name, image, never_pulled }| {
-                let mut outcome = plan_image(policy, image);
+                let (mut outcome, reference) = plan_image(policy, image);
                 if never_pulled && outcome.would_be_pulled() {
                     outcome = Outcome::Kept(Kept::NeverPulled);
                 } else if let (true, Outcome::Rewritten { .. } | Outcome::Unmirrorable { .. }) =
@@ -165,7 +167,7 @@ pub fn route<'p, 'a>(policy: &'p Policy, pod: &'a Pod<'a>, change: Change<'_>) -
                 {
                     outcome = Outcome::Kept(Kept::IgnoredOwner);
                 }
-                PlannedImage { field, name, image, outcome }
+                PlannedImage { field, name, image, reference, outcome }
             },
         ),
     )
@@ -187,22 +189,23 @@ pub fn plan<'p, 'a>(
     Plan { images, trust, pull_secrets }
 }
 
-/// What becomes of an image for its text alone, whatever pod names it.
-pub fn plan_image<'p>(policy: &'p Policy, image: &str) -> Outcome<'p> {
+/// What becomes of an image for its text alone, whatever pod names it; and the image, where it was read for that.
+pub fn plan_image<'p, 'a>(policy: &'p Policy, image: &'a str) -> (Outcome<'p>, Option<Reference<'a>>) {
     if policy.ignores_text(image) {
-        return Outcome::Kept(Kept::IgnoredText);
+        return (Outcome::Kept(Kept::IgnoredText), None);
     }
     let reference = match Reference::parse(image) {
         Ok(reference) => reference,
-        Err(error) => return Outcome::Unreadable(error),
+        Err(error) => return (Outcome::Unreadable(error), None),
     };
-    match policy.route(&reference) {
+    let outcome = match policy.route(&reference) {
         Route::Mirrored { pattern, mirror, alternatives } => match mirror.rewrite(&reference) {
             Ok(to) => Outcome::Rewritten { to, mirror, pattern, alternatives },
             Err(error) => Outcome::Unmirrorable { error, mirror },
         },
         route => Outcome::Kept(Kept::Routed(route)),
-    }
+    };
+    (outcome, Some(reference))
 }
 
 /// Whether the API server still takes a change of this image (U2, U3).

@@ -348,7 +348,7 @@ fn pulled<'i>(planned: &'i PlannedImage<'_, 'i>) -> Option<Pulled<'i>> {
         }
         Outcome::Kept(Kept::IgnoredText | Kept::Routed(Route::IgnoredImage { .. })) => None,
         Outcome::Kept(_) => {
-            let image = Reference::parse(planned.image).ok()?;
+            let image = planned.reference?;
             let name = [image.host(), "/", image.library(), image.path()].concat();
             let from = PulledFrom::Named(image, image.registry_name());
             Some(Pulled { from, host: image.host(), name: Cow::Owned(name) })

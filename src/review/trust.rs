@@ -37,9 +37,9 @@ impl<'p, 'a> Routed<'p, 'a> {
         let mut unasked = Numbered::default();
         self.instead.clear();
         for (place, planned) in self.images.iter().enumerate() {
-            let instead = instead(&planned.outcome, planned.image, verdicts);
+            let instead = instead(&planned.outcome, planned.reference, verdicts);
             let outcome = instead.as_ref().unwrap_or(&planned.outcome);
-            if let Some(registry) = pulled_from(outcome, planned.image)
+            if let Some(registry) = pulled_from(outcome, planned.reference)
                 && unasked.get(registry.as_str()).is_none()
                 && lacks_a_verdict(self.policy, verdicts, registry.as_str())
             {
@@ -62,9 +62,9 @@ impl<'p, 'a> Routed<'p, 'a> {
 /// Settles one image for its text alone, whatever pod names it (M11), and says of which registry a verdict is missing: ask for
 /// that, and settle again until none is missing.
 pub fn settle_image<'p>(policy: &'p Policy, image: &str, verdicts: &Verdicts) -> (Outcome<'p>, Option<Registry>) {
-    let planned = plan_image(policy, image);
-    let settled = instead(&planned, image, verdicts).unwrap_or(planned);
-    let unasked = pulled_from(&settled, image).filter(|from| lacks_a_verdict(policy, verdicts, from.as_str()));
+    let (planned, reference) = plan_image(policy, image);
+    let settled = instead(&planned, reference, verdicts).unwrap_or(planned);
+    let unasked = pulled_from(&settled, reference).filter(|from| lacks_a_verdict(policy, verdicts, from.as_str()));
     let unasked = unasked.map(PulledFrom::into_registry);
     (settled, unasked)
 }
@@ -75,12 +75,12 @@ fn lacks_a_verdict(policy: &Policy, verdicts: &Verdicts, registry: &str) -> bool
 }
 
 /// What becomes of an image as its first mirror is down; nothing where that is not so, or the first stays all the same.
-fn instead<'p>(planned: &Outcome<'p>, image: &str, verdicts: &Verdicts) -> Option<Outcome<'p>> {
+fn instead<'p>(planned: &Outcome<'p>, reference: Option<Reference<'_>>, verdicts: &Verdicts) -> Option<Outcome<'p>> {
     let Outcome::Rewritten { mirror, pattern, alternatives, .. } = planned else { return None };
     if !is_down(mirror, verdicts) {
         return None;
     }
-    next(image, mirror, pattern, *alternatives, verdicts)
+    next(&reference?, mirror, pattern, *alternatives, verdicts)
 }
 
 /// Not when it is untrusted: then the T rules decide, and nothing else is tried.
@@ -91,17 +91,16 @@ fn is_down(mirror: &Mirror, verdicts: &Verdicts) -> bool {
 /// The first alternative that is not known to be down; when all are, the source, where every one of them lets it be
 /// contacted; else nothing, and the first mirror stays.
 fn next<'p>(
-    image: &str,
+    reference: &Reference<'_>,
     first: &'p Mirror,
     pattern: &'p HostPattern,
     mut alternatives: Alternatives<'p>,
     verdicts: &Verdicts,
 ) -> Option<Outcome<'p>> {
-    let reference = Reference::parse(image).ok()?;
     let mut may_contact_source = first.may_contact_source();
-    while let Some(mirror) = alternatives.next(&reference) {
+    while let Some(mirror) = alternatives.next(reference) {
         if !is_down(mirror, verdicts) {
-            return Some(match mirror.rewrite(&reference) {
+            return Some(match mirror.rewrite(reference) {
                 Ok(to) => Outcome::Rewritten { to, mirror, pattern, alternatives },
                 Err(error) => Outcome::Unmirrorable { error, mirror },
             });
@@ -136,17 +135,14 @@ impl PulledFrom<'_> {
 }
 
 /// Nothing where an image is not pulled, or left alone entirely (M9, M10, T1).
-fn pulled_from<'i>(outcome: &Outcome<'i>, image: &'i str) -> Option<PulledFrom<'i>> {
+fn pulled_from<'i>(outcome: &Outcome<'i>, reference: Option<Reference<'i>>) -> Option<PulledFrom<'i>> {
     match outcome {
         Outcome::Rewritten { mirror, .. } | Outcome::Kept(Kept::Routed(Route::Endpoint { mirror })) => {
             Some(PulledFrom::Endpoint(mirror.endpoint()))
         }
         Outcome::Kept(Kept::IgnoredText | Kept::NeverPulled | Kept::Routed(Route::IgnoredImage { .. })) => None,
         Outcome::Unreadable(_) | Outcome::Unmirrorable { .. } => None,
-        Outcome::Kept(_) => {
-            let reference = Reference::parse(image).ok()?;
-            Some(PulledFrom::Named(reference, reference.registry_name()))
-        }
+        Outcome::Kept(_) => reference.map(|reference| PulledFrom::Named(reference, reference.registry_name())),
     }
 }
 
@@ -187,7 +183,7 @@ impl<'p> TrustPlan<'p> {
         let mut registries: SmallVec<[CheckedRegistry<'p>; 2]> = SmallVec::new();
         let mut numbers = Numbered::<Registry>::default();
         for (place, planned) in images.iter().enumerate() {
-            let Some(registry) = pulled_from(&planned.outcome, planned.image) else { continue };
+            let Some(registry) = pulled_from(&planned.outcome, planned.reference) else { continue };
             let number = match numbers.get(registry.as_str()) {
                 Some(number) => number,
                 None => {
