@@ -6,10 +6,13 @@ use std::collections::btree_map::Entry;
 use std::fmt::Write;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use tokio::sync::Notify;
+
 /// The parts that must be there before the first call, and remarks on each.
 #[derive(Debug)]
 pub struct Readiness {
     parts: Mutex<BTreeMap<&'static str, Part>>,
+    changed: Notify,
 }
 
 #[derive(Debug)]
@@ -26,7 +29,7 @@ impl Readiness {
     pub fn new(parts: &[&'static str]) -> Readiness {
         let part =
             |name: &&'static str| (*name, Part { state: Err("not there yet".to_owned()), remarks: BTreeMap::new() });
-        Readiness { parts: Mutex::new(parts.iter().map(part).collect()) }
+        Readiness { parts: Mutex::new(parts.iter().map(part).collect()), changed: Notify::new() }
     }
 
     /// `part` is there, or is missing for the reason given; remarks on it stay. A part that was not listed joins the list.
@@ -37,6 +40,7 @@ impl Readiness {
                 part.insert(Part { state, remarks: BTreeMap::new() });
             }
         }
+        self.changed.notify_waiters();
     }
 
     /// Says something of `part` that does not make it less ready, or takes back what was said of the same thing
@@ -54,6 +58,18 @@ impl Readiness {
     #[must_use]
     pub fn is_ready(&self) -> bool {
         self.parts().values().all(|part| part.state.is_ok())
+    }
+
+    /// Waits until every part is there.
+    pub async fn ready(&self) {
+        loop {
+            // Before we look: a change after that is not missed.
+            let changed = self.changed.notified();
+            if self.is_ready() {
+                return;
+            }
+            changed.await;
+        }
     }
 
     /// One line a part: `[+] policy (a remark)` or `[-] policy: what is missing`, and the verdict last.
@@ -97,6 +113,22 @@ mod tests {
         readiness.remark("policy", "watch", Some("the API server is away".to_owned()));
         assert!(readiness.is_ready());
         assert_eq!(readiness.report(), "[+] certificate\n[+] policy (the API server is away)\nready\n");
+    }
+
+    #[tokio::test]
+    async fn who_waits_hears_of_the_last_part() {
+        let readiness = Readiness::new(&["policy", "certificate"]);
+        readiness.set("certificate", Ok(()));
+        let waiting = async {
+            tokio::time::timeout(std::time::Duration::from_millis(20), readiness.ready()).await.unwrap_err();
+            readiness.ready().await;
+        };
+        let setting = async {
+            tokio::time::sleep(std::time::Duration::from_millis(40)).await;
+            readiness.set("policy", Ok(()));
+        };
+        tokio::join!(waiting, setting);
+        readiness.ready().await;
     }
 
     #[test]

@@ -28,7 +28,7 @@ fn policy(names: &[&str], more: &str) -> String {
 }
 
 /// A pull secret with credentials for these registries.
-fn pull_secret(name: &str, registries: &[&str]) -> Value {
+pub(super) fn pull_secret(name: &str, registries: &[&str]) -> Value {
     let auths: Value = registries.iter().map(|registry| ((*registry).to_owned(), json!({"auth": "YTpi"}))).collect();
     let config = json!({ "auths": auths }).to_string();
     json!({
