@@ -13,7 +13,7 @@ use smallvec::SmallVec;
 
 use crate::image::{Escaped, Reference, Registry};
 use crate::keyring::{Coverage, DOCKER_CONFIG_JSON, Malformed, PullSecret};
-use crate::policy::{InvalidSecretName, OnMissingPullSecret, Policy, PullSecretSource, Route};
+use crate::policy::{InvalidSecretName, OnMissingPullSecret, Policy, PullSecretSource, Rewrite, Route};
 
 use super::Change;
 use super::numbered::Numbered;
@@ -198,7 +198,7 @@ impl SecretFinding<'_> {
 
     /// As it is said of one of the images.
     pub(super) fn of_image<'f>(&'f self, planned: &'f PlannedImage<'_, '_>) -> impl fmt::Display + 'f {
-        OfImage { finding: self, name: pulled(planned).map(|pulled| pulled.name) }
+        OfImage { finding: self, name: pulled(planned).map(|pulled| pulled.name.text()) }
     }
 
     /// `of_image` is the name of the image that it is said of; without it, it is said of all.
@@ -308,7 +308,7 @@ pub(super) fn pull_secrets<'p>(
     for (place, planned) in images.iter().enumerate() {
         if let Some(Pulled { from, host, name }) = pulled(planned) {
             let of = registries.of(from, &mut planner);
-            planner.image(At { image: place, of, host, name: &name });
+            planner.image(place, of, host, name);
         }
     }
     planner.finish()
@@ -332,26 +332,41 @@ pub fn pull_secret_names<'p>(
 /// What the kubelet will pull for an image.
 struct Pulled<'i> {
     from: PulledFrom<'i>,
-    /// The registry in the letters of the image's author.
+    /// The registry as it stands there: an author's letters stay.
     host: &'i str,
-    /// What is compared with the keys of a secret: the author's letters, without tag and digest.
-    name: Cow<'i, str>,
+    name: Name<'i>,
 }
 
-/// Nothing where an image is left alone entirely, or cannot be read (M9, M10, S1).
+/// What is compared with the keys of a secret: the image without tag and digest, an author's letters as they are.
+#[derive(Clone, Copy)]
+enum Name<'i> {
+    Rewritten(&'i Rewrite),
+    Kept(Reference<'i>),
+}
+
+impl<'i> Name<'i> {
+    fn text(self) -> Cow<'i, str> {
+        match self {
+            Self::Rewritten(to) => Cow::Borrowed(to.name()),
+            Self::Kept(image) => Cow::Owned([image.host(), "/", image.library(), image.path()].concat()),
+        }
+    }
+}
+
+/// Nothing where an image is left alone entirely, or cannot be read (M9, M10, S1). Other than for trust, what is never pulled counts,
+/// and at a mirror's endpoint it is the author's letters that are compared.
 fn pulled<'i>(planned: &'i PlannedImage<'_, 'i>) -> Option<Pulled<'i>> {
     match &planned.outcome {
         Outcome::Rewritten { to, mirror, .. } => {
             let endpoint = mirror.endpoint();
             let from = PulledFrom::Endpoint(endpoint);
-            Some(Pulled { from, host: endpoint.as_str(), name: Cow::Borrowed(to.name()) })
+            Some(Pulled { from, host: endpoint.as_str(), name: Name::Rewritten(to) })
         }
         Outcome::Kept(Kept::IgnoredText | Kept::Routed(Route::IgnoredImage { .. })) => None,
         Outcome::Kept(_) => {
             let image = planned.reference?;
-            let name = [image.host(), "/", image.library(), image.path()].concat();
             let from = PulledFrom::Named(image, image.registry_name());
-            Some(Pulled { from, host: image.host(), name: Cow::Owned(name) })
+            Some(Pulled { from, host: image.host(), name: Name::Kept(image) })
         }
         Outcome::Unreadable(_) | Outcome::Unmirrorable { .. } => None,
     }
@@ -490,12 +505,15 @@ impl<'p, 's> Planner<'p, 's> {
         }
     }
 
-    fn image(&mut self, at: At<'_, 's>) {
-        if at.of.candidates.is_empty() {
+    fn image(&mut self, image: usize, of: &RegistrySecrets<'s>, host: &str, name: Name<'_>) {
+        if of.candidates.is_empty() {
             return;
         }
         let all_discovered = self.discovered.iter().flatten().map(|all| all.len()).sum::<usize>();
-        self.matches += self.own.len() + at.of.candidates.len() + all_discovered;
+        self.matches += self.own.len() + of.candidates.len() + all_discovered;
+        // It is put together only for those that are matched.
+        let text = if self.matches > MOST_MATCHES { Cow::default() } else { name.text() };
+        let at = At { image, of, host, name: &text };
         if self.matches > MOST_MATCHES {
             return self.found(at, Topic::TooMany, || Fault::TooMany);
         }

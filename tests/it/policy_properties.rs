@@ -228,7 +228,11 @@ fn f(policy: &Policy, image: &str) -> String {
     let reference = Reference::parse(image).unwrap_or_else(|error| panic!("{image}: {error}"));
     match policy.route(&reference) {
         Route::Mirrored { mirror, .. } => {
-            mirror.rewrite(&reference).map_or_else(|_| image.to_owned(), |to| to.to_string())
+            let Ok(to) = mirror.rewrite(&reference) else { return image.to_owned() };
+            // What the kubelet compares with the keys of a pull secret (S3).
+            let read = Reference::parse(to.as_str()).unwrap();
+            assert_eq!(to.name(), format!("{}/{}", read.host(), read.repository()), "{image}");
+            to.to_string()
         }
         _ => image.to_owned(),
     }
