@@ -37,12 +37,11 @@ use together::Size;
 /// Creations at once.
 const CONCURRENCIES: [usize; 2] = [1, 8];
 
-/// How long it is measured.
+/// How long it is measured, and how large the cluster is in the end.
 struct Plan {
     rounds: usize,
     /// Before each measurement, without being counted, and the measurement.
     times: [Duration; 2],
-    /// The cluster in the end.
     size: Size,
 }
 

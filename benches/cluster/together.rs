@@ -1,5 +1,5 @@
 //! What a large cluster takes of mirrorgate: pull secrets, hosts and verdicts, one after another and in the end all together.
-//! Memory, and how long it takes from the start of its process to the first pod that it has rewritten.
+//! Memory, and how long it takes a process that was killed and is started again to rewrite its first pod.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -10,7 +10,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use k8s_openapi::api::core::v1::{Namespace, Secret};
 use kube::Api;
 use kube::api::PostParams;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::lab::{Lab, part, until};
 use crate::mirrorgate::{self, PART};
@@ -30,8 +30,9 @@ pub(crate) struct Size {
 /// MiB, and seconds.
 const MARKS: (f64, f64) = (60.0, 1.0);
 
-/// Requests to the API server at once.
+/// Requests to the API server at once; pods are fewer, as each of them waits for a registry.
 const AT_ONCE: usize = 32;
+const PODS_AT_ONCE: usize = 8;
 
 const DOMAIN: &str = "many.test";
 
@@ -62,7 +63,7 @@ struct Step {
     memory: Memory,
 }
 
-/// Seconds from the start of the process.
+/// Seconds from the call of the script that starts the process, which takes some 10 ms of them.
 #[derive(Debug)]
 struct Start {
     /// To the first pod that it has rewritten.
@@ -82,7 +83,7 @@ pub(crate) async fn measure(lab: &Lab, authority: &Authority, size: &Size) -> an
     let policy = |hosts| crate::scene::policy(hosts) + &trust;
 
     mirrorgate::under(lab, &policy(10)).await;
-    let mut steps = vec![started(lab, &namespace, size, "a policy of 10 hosts, one pull secret".to_owned()).await?];
+    let mut steps = vec![started(lab, &namespace, size, "a policy of 10 hosts, few pull secrets".to_owned()).await?];
     pull_secrets(lab, size.secrets).await?;
     steps.push(started(lab, &namespace, size, format!("and {} pull secrets", count(size.secrets))).await?);
     let secrets = mirrorgate::metric("mirrorgate_watch_objects_total", "secrets").await;
@@ -91,9 +92,19 @@ pub(crate) async fn measure(lab: &Lab, authority: &Authority, size: &Size) -> an
     steps.push(started(lab, &namespace, size, format!("and a policy of {} hosts", count(size.hosts))).await?);
     verdicts(lab, &namespace, &port, size.verdicts).await?;
     let what = format!("and {} verdicts", count(size.verdicts));
-    steps.push(Step { what, starts: Vec::new(), memory: Memory::now()? });
+    steps.push(Step::of(what, Vec::new()).await?);
     ensure!(registry.dialled() >= size.verdicts, "mirrorgate dialled {} times only", registry.dialled());
     Ok(table(&steps))
+}
+
+impl Step {
+    async fn of(what: String, starts: Vec<Start>) -> anyhow::Result<Self> {
+        // What was taken for a moment is given back by then, or it is not.
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        let memory = Memory::now()?;
+        eprintln!("{what}: {starts:?}, {memory:?}");
+        Ok(Self { what, starts, memory })
+    }
 }
 
 /// Starts mirrorgate anew, and again.
@@ -104,33 +115,29 @@ async fn started(lab: &Lab, namespace: &str, size: &Size, what: String) -> anyho
         part("stop", PART, "KILL");
         let start = Instant::now();
         part("start", PART, "TERM");
-        until("a pod that is rewritten", 30, async || {
+        let elapsed = || Some(start.elapsed().as_secs_f64());
+        let pod = until("a pod that is rewritten", 30, async || {
             let made = lab.dry_run(namespace, ways::pod()).await.ok()?;
-            ways::is_rewritten(&made).then_some(())
-        })
-        .await;
-        let pod = start.elapsed().as_secs_f64();
-        until("mirrorgate", 30, async || mirrorgate::ready().await.ok()).await;
-        starts.push(Start { pod, ready: start.elapsed().as_secs_f64() });
+            ways::is_rewritten(&made).then(elapsed)?
+        });
+        let ready = until("mirrorgate", 30, async || mirrorgate::ready().await.ok().and_then(|()| elapsed()));
+        let (pod, ready) = tokio::join!(pod, ready);
+        starts.push(Start { pod, ready });
     }
-    // What the start took for a moment is given back, or it is not.
-    tokio::time::sleep(Duration::from_secs(2)).await;
-    let memory = Memory::now()?;
-    eprintln!("{what}: {starts:?}, {memory:?}");
-    Ok(Step { what, starts, memory })
+    Step::of(what, starts).await
 }
 
-/// One in a namespace of its own each.
+/// One in a namespace of its own each, with a registry of its own: what is alike is kept once.
 async fn pull_secrets(lab: &Lab, count: usize) -> anyhow::Result<()> {
     eprintln!("{count} namespaces with a pull secret");
     let namespaces = Api::<Namespace>::all(lab.client.clone());
-    let secret: Secret = serde_json::from_value(ways::pull_secret())?;
     stream::iter((0..count).map(anyhow::Ok))
         .try_for_each_concurrent(AT_ONCE, async |number| {
             let name = format!("many-{number}");
             let namespace = serde_json::from_value(json!({"metadata": {"name": name}}))?;
             namespaces.create(&PostParams::default(), &namespace).await?;
             let secrets = Api::<Secret>::namespaced(lab.client.clone(), &name);
+            let secret = serde_json::from_value(ways::pull_secret(&format!("registry-{number}.example.com")))?;
             secrets.create(&PostParams::default(), &secret).await?;
             Ok(())
         })
@@ -142,15 +149,16 @@ async fn verdicts(lab: &Lab, namespace: &str, port: &str, count: usize) -> anyho
     eprintln!("pods from {count} registries");
     (0..count).for_each(|number| registry::name_in_the_lab(&name(number)));
     let pods = stream::iter(0..count).map(|number| async move {
-        let mut pod: Value = ways::pod();
+        let mut pod = ways::pod();
         pod["spec"]["containers"][0]["image"] = json!(format!("{}:{port}/team/app:1.27", name(number)));
         lab.dry_run(namespace, pod).await.map_err(anyhow::Error::msg)
     });
-    pods.buffer_unordered(8).try_for_each(async |_made| Ok(())).await?;
+    pods.buffer_unordered(PODS_AT_ONCE).try_for_each(async |_made| Ok(())).await?;
     let trusted = mirrorgate::metric("mirrorgate_probes_total", "verdict=\"trusted\"").await;
-    ensure!(trusted >= count as f64, "{trusted} registries are trusted");
+    // The mirror is one of them.
+    ensure!(trusted > count as f64, "{trusted} registries are trusted");
     until("the verdicts to be counted", 30, async || {
-        (mirrorgate::metric("mirrorgate_verdict_cache_entries", "").await >= count as f64).then_some(())
+        (mirrorgate::metric("mirrorgate_verdict_cache_entries", "").await > count as f64).then_some(())
     })
     .await;
     Ok(())
@@ -191,7 +199,7 @@ fn table(steps: &[Step]) -> String {
     page += "\n| what | found | mark | |\n| --- | --- | --- | --- |\n";
     for (what, found, mark, unit) in [
         ("memory with all of it together", resident, MARKS.0, "MiB"),
-        ("start, of the slowest step", slowest, MARKS.1, "s"),
+        ("start to a pod or to ready, whichever takes longer, median of the slowest step", slowest, MARKS.1, "s"),
     ] {
         let met = if found <= mark { "met" } else { "**not met**" };
         let _ = writeln!(page, "| {what} | {found:.2} {unit} | at most {mark:.0} {unit} | {met} |");

@@ -128,9 +128,10 @@ fn with_init_container(pod: &Value) -> Value {
     pod
 }
 
-/// What these pods are pulled with: without it mirrorgate would warn.
-pub(crate) fn pull_secret() -> Value {
-    let config = json!({"auths": {"harbor.corp:5000": {"username": "robot", "password": "secret"}}}).to_string();
+/// What these pods are pulled with: without it mirrorgate would warn. It is for one more registry.
+pub(crate) fn pull_secret(also: &str) -> Value {
+    let entry = json!({"username": "robot", "password": "secret"});
+    let config = json!({"auths": {"harbor.corp:5000": entry, also: entry}}).to_string();
     json!({
         "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "harbor-pull"},
         "type": "kubernetes.io/dockerconfigjson", "stringData": {".dockerconfigjson": config},
@@ -138,7 +139,7 @@ pub(crate) fn pull_secret() -> Value {
 }
 
 fn put_pull_secret(namespace: &str) {
-    kubectl_with(&pull_secret().to_string(), &["-n", namespace, "apply", "-f", "-"]).success();
+    kubectl_with(&pull_secret("quay.io").to_string(), &["-n", namespace, "apply", "-f", "-"]).success();
 }
 
 /// What mirrorgate answers to the creation of a pod, in base64.

@@ -31,7 +31,7 @@ impl Block {
         block
     }
 
-    /// Goes to the block that begins at `start`, behind this one. What is beyond the text is blank.
+    /// Goes to the block that begins at `start`: the one behind this, or the first. What is beyond the text is blank.
     #[inline]
     pub(super) fn go_to(&mut self, text: &[u8], start: usize) {
         let rest = text.get(start..).unwrap_or_default();
