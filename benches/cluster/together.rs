@@ -2,7 +2,6 @@
 //! Memory, and how long it takes a process that was killed and is started again to rewrite its first pod.
 
 use std::fmt::Write as _;
-use std::fs;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
@@ -15,6 +14,8 @@ use serde_json::json;
 use crate::lab::{Lab, part, until};
 use crate::mirrorgate::{self, PART};
 use crate::registry::{self, Authority, Registry};
+use crate::scene::marks::Mark;
+use crate::scene::memory::Memory;
 use crate::scene::spread::Spread;
 use crate::ways;
 
@@ -35,26 +36,6 @@ const AT_ONCE: usize = 32;
 const PODS_AT_ONCE: usize = 8;
 
 const DOMAIN: &str = "many.test";
-
-/// What mirrorgate keeps in memory, in MiB.
-#[derive(Debug)]
-struct Memory {
-    resident: f64,
-    /// The most since its start.
-    most: f64,
-}
-
-impl Memory {
-    fn now() -> anyhow::Result<Self> {
-        let process = mirrorgate::process().context("mirrorgate has ended")?;
-        let status = fs::read_to_string(format!("/proc/{process}/status"))?;
-        let mebibytes = |name: &str| -> anyhow::Result<f64> {
-            let figure = status.lines().find_map(|line| line.strip_prefix(name)).context(name.to_owned())?;
-            Ok(figure.trim().trim_end_matches(" kB").parse::<f64>()? / 1024.0)
-        };
-        Ok(Self { resident: mebibytes("VmRSS:")?, most: mebibytes("VmHWM:")? })
-    }
-}
 
 /// One step, as a line of the table.
 struct Step {
@@ -101,7 +82,7 @@ impl Step {
     async fn of(what: String, starts: Vec<Start>) -> anyhow::Result<Self> {
         // What was taken for a moment is given back by then, or it is not.
         tokio::time::sleep(Duration::from_secs(2)).await;
-        let memory = Memory::now()?;
+        let memory = Memory::of(&mirrorgate::process().context("mirrorgate has ended")?)?;
         eprintln!("{what}: {starts:?}, {memory:?}");
         Ok(Self { what, starts, memory })
     }
@@ -181,28 +162,27 @@ fn table(steps: &[Step]) -> String {
         "| step by step more | start to the first pod rewritten, s | start to ready, s | resident, MiB | the most since its start, MiB |\n\
          | --- | --- | --- | --- | --- |\n",
     );
-    let mut slowest = 0_f64;
+    let mut slowest = Spread::of([0.0]);
     for Step { what, starts, memory } in steps {
         let mut seconds = |of: fn(&Start) -> f64| {
             if starts.is_empty() {
                 return String::new();
             }
             let spread = Spread::of(starts.iter().map(of));
-            slowest = slowest.max(spread.median);
+            if spread.median > slowest.median {
+                slowest = spread;
+            }
             format!("{spread:.2}")
         };
         let (pod, ready) = (seconds(|start| start.pod), seconds(|start| start.ready));
         // Writing to a `String` does not fail.
         let _ = writeln!(page, "| {what} | {pod} | {ready} | {:.1} | {:.1} |", memory.resident, memory.most);
     }
-    let resident = steps.last().map_or(f64::NAN, |step| step.memory.resident);
-    page += "\n| what | found | mark | |\n| --- | --- | --- | --- |\n";
-    for (what, found, mark, unit) in [
-        ("memory with all of it together", resident, MARKS.0, "MiB"),
-        ("start to a pod or to ready, whichever takes longer, median of the slowest step", slowest, MARKS.1, "s"),
-    ] {
-        let met = if found <= mark { "met" } else { "**not met**" };
-        let _ = writeln!(page, "| {what} | {found:.2} {unit} | at most {mark:.0} {unit} | {met} |");
-    }
-    page
+    let resident = Spread::of(steps.last().map(|step| step.memory.resident));
+    let slowest_what = "start to a pod or to ready, whichever takes longer, median of the slowest step";
+    let marks = [
+        Mark::at_most("memory with all of it together", resident, MARKS.0, " MiB", 1),
+        Mark::at_most(slowest_what, slowest, MARKS.1, " s", 2),
+    ];
+    page + "\n" + &Mark::table(&marks)
 }

@@ -29,13 +29,14 @@ use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 
 use comparison::{Body, CEILING, Comparison, MIRRORGATE};
-use figures::Mark;
 use generator::{Generator, Load, Outcome, Protocol, Target};
 use mirror::Mirror;
-use process::{Cores, Memory, allowed_cores};
+use process::{Cores, allowed_cores};
+use scene::marks::Mark;
+use scene::memory::Memory;
 use scenery::Scenery;
 use settings::Settings;
-use soak::{Soak, mib};
+use soak::Soak;
 use start::{Running, Stage, Starts, check};
 use swap::Swaps;
 
@@ -114,7 +115,7 @@ fn measure(settings: &Settings) -> anyhow::Result<String> {
         marks.push(Mark::at_most("start to first answer, with a policy file", first, LATEST_ANSWER, " ms", 1));
     }
     if !settings.only_soak {
-        let most = mib(Memory::of(mirrorgate.target.pid)?.most);
+        let most = Memory::of(&mirrorgate.target.pid.to_string())?.most;
         marks.push(Mark::at_most("memory, the most in all rounds", report::alone(most), MOST_UNDER_LOAD, " MiB", 1));
     }
     if let Some(minutes) = settings.soak {
@@ -138,7 +139,7 @@ fn measure(settings: &Settings) -> anyhow::Result<String> {
     check(&last.context("the last review")?, true).context("the last review")?;
 
     tables.insert(0, report::conditions(settings, cores, &load_before));
-    tables.insert(1, report::marks_table(&marks));
+    tables.insert(1, Mark::table(&marks));
     tables.retain(|table| !table.is_empty());
     Ok(tables.join("\n"))
 }
@@ -161,7 +162,7 @@ fn end_tidily(runtime: &Runtime, folder: PathBuf) {
 
 /// MiB.
 fn idle(running: &Running) -> anyhow::Result<f64> {
-    Ok(mib(Memory::of(running.server.pid())?.resident))
+    Ok(Memory::of(&running.server.pid().to_string())?.resident)
 }
 
 fn peers(settings: &Settings, cores: Cores) -> anyhow::Result<Vec<Target>> {
@@ -228,8 +229,8 @@ fn at_half(
 fn process_table(starts: &Starts, idle: [f64; 2], targets: &[Target]) -> anyhow::Result<String> {
     let mut rows = Vec::new();
     for (number, target) in targets.iter().enumerate() {
-        let memory = Memory::of(target.pid)?;
-        rows.push((target.name.as_str(), idle.get(number).copied(), mib(memory.resident), mib(memory.most)));
+        let memory = Memory::of(&target.pid.to_string())?;
+        rows.push((target.name.as_str(), idle.get(number).copied(), memory.resident, memory.most));
     }
     Ok(report::process_table(starts, &rows))
 }

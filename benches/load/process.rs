@@ -12,6 +12,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 
+use crate::scene::memory::status;
+
 /// For a server to listen, and for a policy to be in force.
 const BOUND: Duration = Duration::from_secs(20);
 
@@ -53,36 +55,11 @@ pub(crate) fn allowed_cores(process: &str) -> anyhow::Result<Vec<u32>> {
     Ok(cores)
 }
 
-/// A line of `/proc/PROCESS/status`, without its name.
-fn status(process: &str, name: &str) -> anyhow::Result<String> {
-    let path = format!("/proc/{process}/status");
-    let text = fs::read_to_string(&path).with_context(|| path.clone())?;
-    let line = text.lines().find_map(|line| line.strip_prefix(name));
-    Ok(line.with_context(|| format!("{path} has no {name}"))?.trim().to_owned())
-}
-
 /// A command that ends with this process, however that comes, on this core.
 pub(crate) fn on_core(core: u32, program: &Path) -> Command {
     let mut command = Command::new("setpriv");
     command.args(["--pdeathsig", "KILL", "taskset", "-c", &core.to_string()]).arg(program);
     command
-}
-
-/// What of a process is kept in memory, in kB.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Memory {
-    pub(crate) resident: u64,
-    pub(crate) most: u64,
-}
-
-impl Memory {
-    pub(crate) fn of(pid: u32) -> anyhow::Result<Memory> {
-        let figure = |name: &str| -> anyhow::Result<u64> {
-            let text = status(&pid.to_string(), name)?;
-            text.trim_end_matches(" kB").parse().with_context(|| format!("{name} {text:?} of process {pid}"))
-        };
-        Ok(Memory { resident: figure("VmRSS:")?, most: figure("VmHWM:")? })
-    }
 }
 
 /// How long the threads of a process have run, as the scheduler counts it: to the nanosecond, in the kernel and out of it.

@@ -6,9 +6,9 @@ use std::process::Command;
 use jiff::Timestamp;
 
 use crate::comparison::{CEILING, Comparison, MIRRORGATE};
-use crate::figures::Mark;
 use crate::generator::{Outcome, Protocol, Target};
 use crate::process::Cores;
+use crate::scene::marks::Mark;
 use crate::scene::spread::Spread;
 use crate::settings::Settings;
 use crate::start::Starts;
@@ -47,14 +47,6 @@ pub(crate) fn marks(comparisons: &[Comparison], halves: &[Comparison]) -> Vec<Ma
         marks.push(Mark::at_most(format!("{what}: against the ceiling"), ratio, MOST_TIMES_P99, " times", 2));
     }
     marks
-}
-
-/// Which marks are met, and which are not.
-pub(crate) fn marks_table(marks: &[Mark]) -> String {
-    let rows = marks.iter().map(|Mark { what, found, asked, is_met }| {
-        format!("| {what} | {found} | {asked} | {} |\n", if *is_met { "met" } else { "**not met**" })
-    });
-    format!("| what | found | mark | |\n| --- | --- | --- | --- |\n{}", rows.collect::<String>())
 }
 
 /// Every load with every server.

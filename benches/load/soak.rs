@@ -4,9 +4,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::bail;
 
-use crate::figures::Mark;
 use crate::generator::{Generator, Load, Outcome, Target};
-use crate::process::Memory;
+use crate::scene::marks::Mark;
+use crate::scene::memory::Memory;
 use crate::scene::spread::Spread;
 
 const EVERY: Duration = Duration::from_secs(15);
@@ -46,7 +46,7 @@ impl Soak {
                 if run.is_finished() {
                     break;
                 }
-                let sample = Sample { after: begun.elapsed(), resident: mib(Memory::of(target.pid)?.resident) };
+                let sample = Sample { after: begun.elapsed(), resident: Memory::of(&target.pid.to_string())?.resident };
                 anstream::eprintln!("after {:.0} s: {:.1} MiB", sample.after.as_secs_f64(), sample.resident);
                 samples.push(sample);
             }
@@ -95,9 +95,4 @@ impl Soak {
         let mean = |figures: &[f64]| figures.iter().sum::<f64>() / figures.len() as f64;
         (!first.is_empty()).then(|| (mean(first), mean(second)))
     }
-}
-
-/// From kB.
-pub(crate) fn mib(kilobytes: u64) -> f64 {
-    kilobytes as f64 / 1024.0
 }

@@ -9,8 +9,9 @@ use mirrorgate::policy::Policy;
 use tokio::runtime::Runtime;
 
 use crate::client::{Call, Client, steady};
-use crate::figures::{Mark, percentile};
+use crate::figures::percentile;
 use crate::process::Server;
+use crate::scene::marks::Mark;
 use crate::scene::spread::Spread;
 use crate::scenery::Scenery;
 
