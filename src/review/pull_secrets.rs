@@ -306,7 +306,8 @@ pub(super) fn pull_secrets<'p>(
     planner.list(pod);
     let mut registries = RegistriesOfPod::default();
     for (place, planned) in images.iter().enumerate() {
-        if let Some(Pulled { from, host, name }) = pulled(planned) {
+        if let Some(Pulled { from, name }) = pulled(planned) {
+            let host = from.host();
             let of = registries.of(from, &mut planner);
             planner.image(place, of, host, name);
         }
@@ -332,8 +333,6 @@ pub fn pull_secret_names<'p>(
 /// What the kubelet will pull for an image.
 struct Pulled<'i> {
     from: PulledFrom<'i>,
-    /// The registry as it stands there: an author's letters stay.
-    host: &'i str,
     name: Name<'i>,
 }
 
@@ -358,15 +357,13 @@ impl<'i> Name<'i> {
 fn pulled<'i>(planned: &'i PlannedImage<'_, 'i>) -> Option<Pulled<'i>> {
     match &planned.outcome {
         Outcome::Rewritten { to, mirror, .. } => {
-            let endpoint = mirror.endpoint();
-            let from = PulledFrom::Endpoint(endpoint);
-            Some(Pulled { from, host: endpoint.as_str(), name: Name::Rewritten(to) })
+            Some(Pulled { from: PulledFrom::Endpoint(mirror.endpoint()), name: Name::Rewritten(to) })
         }
         Outcome::Kept(Kept::IgnoredText | Kept::Routed(Route::IgnoredImage { .. })) => None,
         Outcome::Kept(_) => {
             let image = planned.reference?;
             let from = PulledFrom::Named(image, image.registry_name());
-            Some(Pulled { from, host: image.host(), name: Name::Kept(image) })
+            Some(Pulled { from, name: Name::Kept(image) })
         }
         Outcome::Unreadable(_) | Outcome::Unmirrorable { .. } => None,
     }

@@ -118,7 +118,15 @@ pub(super) enum PulledFrom<'i> {
     Named(Reference<'i>, Cow<'i, str>),
 }
 
-impl PulledFrom<'_> {
+impl<'i> PulledFrom<'i> {
+    /// As it stands in the image: an author's letters stay.
+    pub(super) fn host(&self) -> &'i str {
+        match self {
+            Self::Endpoint(registry) => registry.as_str(),
+            Self::Named(reference, _) => reference.host(),
+        }
+    }
+
     pub(super) fn as_str(&self) -> &str {
         match self {
             Self::Endpoint(registry) => registry.as_str(),
