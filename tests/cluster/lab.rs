@@ -74,7 +74,8 @@ impl Lab {
             .await
             .unwrap();
         let accounts = Api::<ServiceAccount>::namespaced(self.client.clone(), &name);
-        until("the default service account", 30, async || accounts.get_opt("default").await.unwrap()).await;
+        // Its controller may wait a minute before it tries again when the API server was away.
+        until("the default service account", 90, async || accounts.get_opt("default").await.unwrap()).await;
         name
     }
 

@@ -1,5 +1,6 @@
 #!/bin/bash
-# part.sh WORK start|stop|restart PART [SIGNAL]: one process of the lab (etcd, apiserver, kcm), to see what happens without it.
+# part.sh WORK start|stop|restart PART [SIGNAL]: one process of the lab (etcd, apiserver, kcm; with a node kubelet, scheduler and more),
+# to see what happens without it.
 # stop waits until it is gone, start does not wait until it is ready. Works inside the lab's network, too.
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 [ $# -ge 3 ] || usage
