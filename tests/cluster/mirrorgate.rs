@@ -6,8 +6,9 @@ use std::process::Command;
 
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::ConfigMap;
+use k8s_openapi::api::events::v1::Event;
 use kube::Api;
-use kube::api::{Patch, PatchParams};
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -37,6 +38,9 @@ pub(crate) async fn install() {
         (ready().await.is_ok() && policy_in_force().await == sha256(&policy)).then_some(())
     })
     .await;
+    // A test that waits for an Event means one of its own.
+    let events = Api::<Event>::namespaced(client().await, NAMESPACE);
+    events.delete_collection(&DeleteParams::default(), &ListParams::default()).await.unwrap();
 }
 
 /// The access of the component `discover-pull-secrets`, which is not in the base.
