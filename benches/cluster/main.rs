@@ -7,7 +7,6 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "the table, and how far it is")]
 
 mod ceiling;
-mod circumstances;
 mod creations;
 #[path = "../../tests/cluster/lab.rs"]
 #[expect(dead_code, reason = "the tests need more of it")]
@@ -31,6 +30,7 @@ use anyhow::ensure;
 use creations::Connections;
 use lab::Lab;
 use registry::{Authority, Registry};
+use scene::machine;
 use table::Rounds;
 use together::Size;
 
@@ -63,7 +63,13 @@ async fn main() -> anyhow::Result<()> {
     let lab = Lab::alone().await;
     let authority = Authority::new("bench CA");
     let registry = ways::registry(&authority);
-    let circumstances = circumstances::told(&lab).await?;
+    let circumstances = format!(
+        "Measured on {}; {}; kube-apiserver {}. Load average before: {}.",
+        machine::told(),
+        machine::said(env!("CARGO_BIN_EXE_mirrorgate"), &["--version"]),
+        lab.client.apiserver_version().await?.git_version,
+        machine::load_average(),
+    );
     if !asked_for("--together") {
         println!("{}", creations(&lab, &authority, &registry, &plan).await?);
     }

@@ -19,6 +19,7 @@ use std::path::Path;
 
 use chart::Chart;
 use marks::Mark;
+use scene::machine;
 
 /// A picture, and what was to be shown by it.
 struct Curve {
@@ -47,7 +48,7 @@ fn main() {
         return println!("to measure: cargo bench --bench curves");
     }
     let is_chosen = |name: &str| chosen.is_empty() || chosen.iter().any(|chosen| chosen == name);
-    let conditions = marks::conditions();
+    let conditions = format!("Measured on {}. Load average before: {}", machine::told(), machine::load_average());
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches");
     let mut all = Vec::new();
     for (name, measure) in CURVES.iter().filter(|(name, _)| is_chosen(name)) {

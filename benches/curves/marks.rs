@@ -1,9 +1,6 @@
 //! What the curves were to show, and whether they do.
 
 use std::fmt::Write as _;
-use std::fs;
-
-use jiff::Timestamp;
 
 /// The table stands between these in `benches/README.md`.
 const BEGIN: &str = "<!-- written by cargo bench --bench curves -->\n";
@@ -34,19 +31,6 @@ impl Mark {
             None => format!("{what}: {ratio:.2} times"),
         }
     }
-}
-
-/// When and where it is measured, and beside how much other work.
-pub(crate) fn conditions() -> String {
-    let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
-    let info = read("/proc/cpuinfo");
-    let model = info.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
-    let model = model.map_or("an unknown processor", |(_, model)| model);
-    let cores = std::thread::available_parallelism().map_or(0, usize::from);
-    let load = read("/proc/loadavg");
-    let load = load.split(' ').next().filter(|load| !load.is_empty()).unwrap_or("unknown");
-    let now = Timestamp::now().strftime("%Y-%m-%d %H:%M UTC");
-    format!("{now}; {model}, {cores} cores; load average {load} as it began")
 }
 
 /// As Markdown.

@@ -65,7 +65,7 @@ fn main() -> ExitCode {
 }
 
 fn measure(settings: &Settings) -> anyhow::Result<String> {
-    let load_before = report::load_average();
+    let load_before = scene::machine::load_average();
     let cores = Cores::take(settings.server_core, settings.generator_core)?;
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().context("a runtime")?;

@@ -1,13 +1,9 @@
 //! The tables, in Markdown.
 
-use std::fs;
-use std::process::Command;
-
-use jiff::Timestamp;
-
 use crate::comparison::{CEILING, Comparison, MIRRORGATE};
 use crate::generator::{Outcome, Protocol, Target};
 use crate::process::Cores;
+use crate::scene::machine;
 use crate::scene::marks::Mark;
 use crate::scene::spread::Spread;
 use crate::settings::Settings;
@@ -125,28 +121,12 @@ pub(crate) fn process_table(starts: &Starts, memory: &[(&str, Option<f64>, f64, 
 
 /// Where, when and with what it was measured.
 pub(crate) fn conditions(settings: &Settings, cores: Cores, load_before: &str) -> String {
-    let file = |path: &str| fs::read_to_string(path).unwrap_or_default();
-    let line_of = |path: &str, name: &str| {
-        let text = file(path);
-        let line = text.lines().find(|line| line.starts_with(name)).unwrap_or_default();
-        line.split_once(':').map(|(_, value)| value.trim().to_owned()).unwrap_or_default()
-    };
-    let says = |program: &str, arguments: &[&str]| {
-        let output = Command::new(program).args(arguments).output();
-        output.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned()).unwrap_or_default()
-    };
     format!(
-        "Measured on {date} on {model}, {threads} cores, {memory}, Linux {kernel}; {rustc}; {oha}; commit {commit}; {binary}. \
+        "Measured on {machine}; {oha}; {binary}. \
          Server on core {server}, load on core {generator}; {rounds} rounds of {seconds} s each; mirrorgate's log as {log} into a pipe. \
          Load average before and after: {load_before}; {load_after}.\n",
-        date = Timestamp::now().strftime("%Y-%m-%d %H:%M UTC"),
-        model = line_of("/proc/cpuinfo", "model name"),
-        threads = file("/proc/cpuinfo").matches("processor\t").count(),
-        memory = line_of("/proc/meminfo", "MemTotal"),
-        kernel = file("/proc/sys/kernel/osrelease").trim(),
-        rustc = says("rustc", &["--version"]),
-        oha = says(&settings.oha.to_string_lossy(), &["--version"]),
-        commit = says("git", &["describe", "--always", "--dirty"]),
+        machine = machine::told(),
+        oha = machine::said(&settings.oha.to_string_lossy(), &["--version"]),
         binary = match &settings.mirrorgate {
             Some(path) => path.display().to_string(),
             None if cfg!(debug_assertions) => "**not optimised**".to_owned(),
@@ -157,14 +137,8 @@ pub(crate) fn conditions(settings: &Settings, cores: Cores, load_before: &str) -
         rounds = settings.rounds,
         seconds = settings.time.as_secs_f64(),
         log = settings.log_format,
-        load_after = load_average(),
+        load_after = machine::load_average(),
     )
-}
-
-/// Of 1, 5 and 15 minutes.
-pub(crate) fn load_average() -> String {
-    let text = fs::read_to_string("/proc/loadavg").unwrap_or_default();
-    text.split(' ').take(3).collect::<Vec<_>>().join(", ")
 }
 
 /// One figure by itself.

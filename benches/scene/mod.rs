@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a measurement stops at its first fault")]
 
 pub(crate) mod bodies;
+pub(crate) mod machine;
 pub(crate) mod marks;
 pub(crate) mod memory;
 pub(crate) mod spread;
