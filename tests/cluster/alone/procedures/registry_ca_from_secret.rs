@@ -69,6 +69,7 @@ async fn the_ca_of_a_mirror_is_in_a_secret_beside_its_serving_pair() {
     secret["data"]["ca.crt"] = json!(STANDARD.encode(Authority::new("Third CA").pem));
     kubectl_with(&secret.to_string(), &["replace", "-f", "-"]).success();
     until("the denial", 5, async || (!guide.console(POD).ok).then_some(())).await;
+    event("CaBundleInForce", "registry-tls, key ca.crt: what it holds is in force").await;
 
     let events = guide.run().out;
     assert!(events.contains("CaBundleInForce"), "{events}");
