@@ -177,7 +177,7 @@ fn surplus(namespace: &str, policy: Option<&Policy>, answers: &[(Access, Read<bo
     let granted = answers.iter().filter(|(_, answer)| *answer == Ok(true)).map(|(access, _)| access.to_string());
     let granted: Vec<String> = granted.collect();
     let Some(policy) = policy else { return findings };
-    let has_all = left.all.is_ok() && !policy.needs_all_docker_configs();
+    let has_all = granted.iter().any(|access| is_of_all_secrets(access)) && left.all.is_ok();
     if has_all {
         let message = "the policy discovers no pull secrets, and mirrorgate may still read all Secrets of the cluster";
         let delete = format!("kubectl delete clusterrolebinding,clusterrole {} --ignore-not-found", rbac::ALL);
@@ -338,6 +338,9 @@ mod tests {
         let delete =
             "kubectl delete clusterrolebinding,clusterrole mirrorgate-discover-pull-secrets --ignore-not-found";
         assert_eq!(findings[1].remedy.as_deref(), Some(delete));
+        // Without its binding a role gives nothing.
+        let findings = with(&named, least(&named), &left);
+        assert_eq!((findings.len(), findings[0].state), (1, State::Ok), "{findings:?}");
         let discovers = policy(DISCOVER);
         let findings = with(&discovers, least(&discovers), &left);
         assert_eq!((findings.len(), findings[0].state), (1, State::Ok), "{findings:?}");
