@@ -82,7 +82,7 @@ impl Step {
     async fn of(what: String, starts: Vec<Start>) -> anyhow::Result<Self> {
         // What was taken for a moment is given back by then, or it is not.
         tokio::time::sleep(Duration::from_secs(2)).await;
-        let memory = Memory::of(&mirrorgate::process().context("mirrorgate has ended")?)?;
+        let memory = Memory::of(mirrorgate::process().context("mirrorgate has ended")?)?;
         eprintln!("{what}: {starts:?}, {memory:?}");
         Ok(Self { what, starts, memory })
     }

@@ -115,7 +115,7 @@ fn measure(settings: &Settings) -> anyhow::Result<String> {
         marks.push(Mark::at_most("start to first answer, with a policy file", first, LATEST_ANSWER, " ms", 1));
     }
     if !settings.only_soak {
-        let most = Memory::of(&mirrorgate.target.pid.to_string())?.most;
+        let most = Memory::of(mirrorgate.target.pid)?.most;
         marks.push(Mark::at_most("memory, the most in all rounds", report::alone(most), MOST_UNDER_LOAD, " MiB", 1));
     }
     if let Some(minutes) = settings.soak {
@@ -162,7 +162,7 @@ fn end_tidily(runtime: &Runtime, folder: PathBuf) {
 
 /// MiB.
 fn idle(running: &Running) -> anyhow::Result<f64> {
-    Ok(Memory::of(&running.server.pid().to_string())?.resident)
+    Ok(Memory::of(running.server.pid())?.resident)
 }
 
 fn peers(settings: &Settings, cores: Cores) -> anyhow::Result<Vec<Target>> {
@@ -229,7 +229,7 @@ fn at_half(
 fn process_table(starts: &Starts, idle: [f64; 2], targets: &[Target]) -> anyhow::Result<String> {
     let mut rows = Vec::new();
     for (number, target) in targets.iter().enumerate() {
-        let memory = Memory::of(&target.pid.to_string())?;
+        let memory = Memory::of(target.pid)?;
         rows.push((target.name.as_str(), idle.get(number).copied(), memory.resident, memory.most));
     }
     Ok(report::process_table(starts, &rows))

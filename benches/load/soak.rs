@@ -46,7 +46,7 @@ impl Soak {
                 if run.is_finished() {
                     break;
                 }
-                let sample = Sample { after: begun.elapsed(), resident: Memory::of(&target.pid.to_string())?.resident };
+                let sample = Sample { after: begun.elapsed(), resident: Memory::of(target.pid)?.resident };
                 anstream::eprintln!("after {:.0} s: {:.1} MiB", sample.after.as_secs_f64(), sample.resident);
                 samples.push(sample);
             }

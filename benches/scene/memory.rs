@@ -1,11 +1,12 @@
 //! What the kernel says of a process.
 
+use std::fmt::Display;
 use std::fs;
 
 use anyhow::Context;
 
 /// A line of `/proc/PROCESS/status`, without its name.
-pub(crate) fn status(process: &str, name: &str) -> anyhow::Result<String> {
+pub(crate) fn status(process: impl Display, name: &str) -> anyhow::Result<String> {
     let path = format!("/proc/{process}/status");
     let text = fs::read_to_string(&path).with_context(|| path.clone())?;
     let line = text.lines().find_map(|line| line.strip_prefix(name));
@@ -21,9 +22,9 @@ pub(crate) struct Memory {
 }
 
 impl Memory {
-    pub(crate) fn of(process: &str) -> anyhow::Result<Memory> {
+    pub(crate) fn of(process: impl Display) -> anyhow::Result<Memory> {
         let figure = |name: &str| -> anyhow::Result<f64> {
-            let text = status(process, name)?;
+            let text = status(&process, name)?;
             let kilobytes = text.trim_end_matches(" kB").parse::<u64>();
             Ok(kilobytes.with_context(|| format!("{name} {text:?} of process {process}"))? as f64 / 1024.0)
         };

@@ -73,10 +73,15 @@ impl Lab {
             .create(&PostParams::default(), &serde_json::from_value(namespace).unwrap())
             .await
             .unwrap();
-        let accounts = Api::<ServiceAccount>::namespaced(self.client.clone(), &name);
-        // Its controller may wait a minute before it tries again when the API server was away.
-        until("the default service account", 90, async || accounts.get_opt("default").await.unwrap()).await;
+        self.default_account(&name).await;
         name
+    }
+
+    /// Waits for the service account without which no pod can be made. Its controller may wait a minute before it tries again when
+    /// the API server was away.
+    pub(crate) async fn default_account(&self, namespace: &str) {
+        let accounts = Api::<ServiceAccount>::namespaced(self.client.clone(), namespace);
+        until("the default service account", 90, async || accounts.get_opt("default").await.unwrap()).await;
     }
 
     /// Sets the opt-in label, or takes it away.

@@ -7,22 +7,19 @@ use serde_json::{Value, json};
 
 use crate::guide::Guide;
 use crate::installed::{Installed, policy};
-use crate::lab::{MODE, Printed, kubectl, until};
+use crate::lab::{Lab, MODE, Printed, kubectl, until};
 use crate::node::{REGISTRY, SECRET, make_secret};
 
 /// The namespace of the page, enforced and alone in that.
 const TEAM: &str = "team-a";
 
-async fn opted_in() {
+async fn opted_in(lab: &Lab) {
     kubectl(&["label", "namespaces", "--all", &format!("{MODE}-")]).success();
     if kubectl(&["create", "namespace", TEAM]).ok {
         make_secret(TEAM, SECRET, REGISTRY);
     }
     kubectl(&["label", "namespace", TEAM, &format!("{MODE}=enforce")]).success();
-    until("the default service account", 30, async || {
-        kubectl(&["-n", TEAM, "get", "serviceaccount", "default"]).ok.then_some(())
-    })
-    .await;
+    lab.default_account(TEAM).await;
 }
 
 fn doctor() -> (Printed, Vec<Value>) {
@@ -36,7 +33,7 @@ fn doctor() -> (Printed, Vec<Value>) {
 #[tokio::test]
 async fn an_installation_is_all_ok_to_doctor_and_a_replica_that_is_gone_is_told() {
     let installed = Installed::under(&policy()).await;
-    opted_in().await;
+    opted_in(&installed.lab).await;
     let (printed, complaints) = doctor();
     assert!(printed.ok && complaints.is_empty(), "{complaints:#?}");
     for words in [
@@ -68,8 +65,8 @@ async fn an_installation_is_all_ok_to_doctor_and_a_replica_that_is_gone_is_told(
 
 #[tokio::test]
 async fn the_logs_and_metrics_of_the_emergency_page_are_shown() {
-    let _installed = Installed::under(&policy()).await;
-    opted_in().await;
+    let installed = Installed::under(&policy()).await;
+    opted_in(&installed.lab).await;
     let run = ["-n", TEAM, "run", "web", "--image=docker.io/acme/web:1", "--dry-run=server"];
     kubectl(&run).success();
     let mut guide = Guide::marked("emergency.md", "sh node");

@@ -19,10 +19,7 @@ pub(super) async fn namespace(lab: &Lab) {
     kubectl(&["delete", "namespace", NAMESPACE, "--ignore-not-found"]).success();
     kubectl(&["create", "namespace", NAMESPACE]).success();
     lab.label(NAMESPACE, Some("enforce")).await;
-    until("the default service account", 30, async || {
-        kubectl(&["-n", NAMESPACE, "get", "serviceaccount", "default"]).ok.then_some(())
-    })
-    .await;
+    lab.default_account(NAMESPACE).await;
 }
 
 /// The policy that the guide has just applied is in force.
